@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import sys
 import time
 import unittest.mock
 import warnings
 import weakref
+from collections import Counter
 
 import pytest
 
@@ -192,6 +194,77 @@ def test_from_id_takes_no_lock_of_a_pool():
         with call._pool.lock:
             assert FunctionCall.from_id(call_id) is call
             assert FunctionCall.from_id(f"{call_id}0").object_id
+
+
+# -- one input of many ----------------------------------------------------------------------
+
+
+def test_a_task_that_waits_for_its_result_keeps_few_objects():
+    """Each garbage collection visits these objects, for each of the tasks that wait."""
+    app, gate, n = App(), asyncio.Event(), 200
+
+    @app.function(max_containers=1)
+    async def wait():
+        await gate.wait()
+
+    async def count():
+        tasks = [asyncio.ensure_future(wait.remote.aio())]
+        await asyncio.sleep(0)
+        gc.collect()
+        before = kinds()
+        tasks += [asyncio.ensure_future(wait.remote.aio()) for _ in range(n)]
+        await asyncio.sleep(0)
+        gc.collect()
+        made = {kind: round(count / n) for kind, count in (kinds() - before).items()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return made
+
+    def kinds():
+        return Counter(type(each).__name__ for each in gc.get_objects())
+
+    with app.run(grace=0.2):
+        made = asyncio.run(count())
+    assert (made["AwaitedCall"], made["Input"], made["coroutine"]) == (1, 1, 1)
+    ours = {"AsyncioWaiter", "WaitedCall", "Future", "method", "dict"}
+    assert not [kind for kind in ours if made.get(kind)], made
+
+
+def test_what_each_input_uses_of_a_pool_is_read_fast():
+    """Beyond 30 attributes, CPython reads and writes each attribute more slowly."""
+    app, double = make_app()
+    with app.run():
+        call = double.spawn(1)
+        call.get()
+        assert len(vars(call._pool)) <= 30
+
+
+def test_spawn_and_get_call_few_functions():
+    app, double = make_app()
+    names = []
+
+    def note(frame, event, argument):
+        if event == "call":
+            names.append(frame.f_code.co_qualname)
+
+    with app.run():
+        double.spawn(0).get()
+        before = sys.getprofile()
+        sys.setprofile(note)
+        calls = [double.spawn(value) for value in range(50)]
+        sys.setprofile(before)
+        spawned, names[:] = len(names) / 50, []
+        for call in calls:
+            call.get()  # there is nothing to wait for below
+        sys.setprofile(note)
+        for call in calls:
+            call.get()
+        sys.setprofile(before)
+        read = len(names) / 50
+    # A grant calls some functions more than a queued input does.
+    assert spawned < 19, f"{spawned} calls"
+    assert read <= 3.1, f"{read} calls"
 
 
 # -- what is left behind ------------------------------------------------------------------

@@ -690,9 +690,15 @@ class Way(_InAClass):
         return self.plain if instance is None else self._make(instance)
 
 
-def add_way(owner: type, name: str, kind: Callable[[Any], Any], doc: str) -> None:
+def add_way(
+    owner: type,
+    name: str,
+    kind: Callable[[Any], Any],
+    doc: str,
+    make: Callable[[Any], Any] | None = None,
+) -> None:
     """Add a `Way` to a class that is already made."""
-    way = Way(kind, doc)
+    way = Way(kind, doc, make)
     setattr(owner, name, way)
     way.__set_name__(owner, name)
 

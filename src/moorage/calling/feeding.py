@@ -131,10 +131,8 @@ class Rows:
         refused = False
         failure: Failure | None = None
         try:
-            for row in self._rows:
-                rows.append(row)
-                if len(rows) == count:
-                    break
+            # If a row cannot be read, `extend` keeps the rows before that row.
+            rows.extend(islice(self._rows, count))
         except Exception as error:
             # The reader raises it after the results of the rows that come before.
             failure = failure_as_it_is(error)

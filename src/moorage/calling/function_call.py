@@ -43,11 +43,13 @@ from ..runtime.input import (
     Target,
     call_id,
     call_number,
+    make_input,
     next_call_number,
 )
 from ..runtime.outcome import Failure, Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import park_for, wait_for
@@ -453,7 +455,7 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         # `Function._submit` sets the pool before the inputs may run, because their code may
         # look up its own call.
         call._pool = None
-        call._first = None if args is None else Input(call, 0, args, kwargs or None)
+        call._first = None if args is None else make_input(call, args, kwargs or None)
         # Set when the call's id is given out, or when it becomes the child or the spawner of
         # another call: see `registry.Registry`.
         call._record = None
@@ -976,10 +978,12 @@ class Get(_WayOfCall[R_co]):
             Exception: the error of the user's code, if the input failed.
         """
         call = self._call
-        try:
-            input = call._input_at(index)
-        except Error as error:
-            raise without_our_frames(error)
+        input = call._first if type(call) is FunctionCall and not index else None
+        if input is None:  # else the common case, without the cost of a call
+            try:
+                input = call._input_at(index)
+            except Error as error:
+                raise without_our_frames(error)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
@@ -1074,11 +1078,21 @@ class Iter(_WayOfCall[R_co]):
             raise without_our_frames(error)
 
 
+def _make_get(call: FunctionCall[Any]) -> Get[Any]:
+    """Make what ``call.get`` is, without the cost of ``__init__``: each input may come here."""
+    get: Get[Any] = _new_object(Get)
+    _set_call(get, call)
+    return get
+
+
+_new_object: Final[Callable[[type[Any]], Any]] = object.__new__
+
 add_way(
     FunctionCall,
     "get",
     Get,
     "``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` likewise.",
+    _make_get,
 )
 add_way(
     FunctionCall,
@@ -1119,11 +1133,25 @@ class _EndedCall:
         call, self.call = self.call, None
         if call is None:
             return
-        # The common case: the call is not in the registry, and nobody waits for the result.
-        if call._record is None and call._waiting is None:
-            call._drop_context(self)
-        else:
+        if call._record is not None or call._waiting is not None:
             call._ended(self)
+            return
+        # The common case: the call is not in the registry, and nobody waits for the result.
+        input, context = call._first, call.context
+        if (
+            input is None
+            or type(call) is not FunctionCall
+            or input.state is not _SETTLED
+            or context.get(running_input, _OUTSIDE) is not _OUTSIDE
+            or thread_state.keeps_time
+        ):
+            del context
+            call._drop_context(self)
+            return
+        # The same as `_drop_context` for a call that was spawned outside of any input.
+        self.number, self.target = call.number, call.target
+        self.context = call.context = _NOTHING
+        input.call = self
 
     def settled(self, input: Input, /) -> None:
         raise AssertionError(f"{input!r} has settled before")

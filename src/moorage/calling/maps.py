@@ -38,7 +38,7 @@ from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
 from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
-from ..runtime.input import Input, InputState, Target, next_call_number
+from ..runtime.input import Input, InputState, Target, make_input, next_call_number
 from ..runtime.outcome import Failure, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
@@ -82,19 +82,18 @@ class MapCall:
         "exhausted",
         "feeder_error",
         "feeder_wake",
-        "forget",
         "graph",
         "handed_over",
         "kwargs",
         "last",
         "number",
+        "pending",
         "pool",
         "reader_wake",
         "slice",
         "submitted",
         "taken",
         "target",
-        "unsettled",
         "window",
     )
 
@@ -119,11 +118,10 @@ class MapCall:
         # empty once the map is closed, because an input refers to its call and back: unread
         # inputs would be a cycle, and stay until a garbage collection.
         self.done: list[Input] = []
-        # Invariant: the inputs of this map that are not settled.  So closing the map finds
-        # them without a search through the inputs of other calls.
-        self.unsettled: set[Input] = set()
-        # Looked up once, because `settled` calls it for each input.
-        self.forget: Callable[[Input], object] = self.unsettled.remove
+        # Invariant: the inputs of this map that are not settled, and those in `done`, which leave
+        # the set all at once when they are taken.  So closing the map finds its inputs without a
+        # search through the inputs of other calls.
+        self.pending: set[Input] = set()
         # How many of the submitted inputs the pool has.  Written without the lock by `submit`.
         self.handed_over: int = 0
         self.exhausted: bool = False  # no more inputs come
@@ -143,8 +141,9 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        self.forget(input)
-        if not self.closed:
+        if self.closed:
+            self.pending.discard(input)
+        else:
             self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
@@ -170,7 +169,7 @@ class MapCall:
         """
         first = self.submitted
         kwargs = self.kwargs
-        inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
+        inputs = [make_input(self, row, kwargs, index) for index, row in enumerate(rows, first)]
         if type(self.target) is SerializingTarget:
             serialize_inputs(inputs, one_of_many=True)
         elif self.pool.options.is_placed:
@@ -178,7 +177,7 @@ class MapCall:
         bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            self.unsettled.update(inputs)
+            self.pending.update(inputs)
             if bounded:
                 self.last = inputs[-1]
         caller = self.context.get(running_input, None)
@@ -192,7 +191,7 @@ class MapCall:
             # is full.  The reader must not wait for their results.
             with self.pool.lock:
                 self.submitted = first
-                self.unsettled.difference_update(inputs)
+                self.pending.difference_update(inputs)
             if is_noted:
                 registry.drop_nested(self, inputs)
             raise
@@ -224,6 +223,7 @@ class MapCall:
                 if not done and (not self.exhausted or self.taken < self.submitted):
                     self.reader_wake = wake
                 self.taken += len(done)
+                self.pending.difference_update(done)
                 end = self.exhausted and self.taken == self.submitted
                 return done, end
         return [], True
@@ -294,11 +294,12 @@ class MapCall:
         Under the pool's lock.  Inputs that the pool does not have yet are not among them,
         because the feeder cancels those:
 
-            1. the feeder adds the inputs to `unsettled`,
+            1. the feeder adds the inputs to `pending`,
             2. the reader closes the map, and cancels all inputs that the pool has,
             3. the feeder submits its inputs, sees that the map is closed, and cancels them.
         """
-        handed_over = [input for input in self.unsettled if input.index < self.handed_over]
+        pending = (each for each in self.pending if each.outcome is None)
+        handed_over = [input for input in pending if input.index < self.handed_over]
         return sorted(handed_over, key=lambda input: input.index)
 
     @uninterruptible
@@ -365,6 +366,7 @@ class MapCall:
         users' destructors.
         """
         gone, self.done = self.done, []
+        self.pending.difference_update(gone)
         if self.last is not None:
             gone.append(self.last)
             self.last = None

@@ -38,8 +38,14 @@ from ..runtime.notebooks import runs_cells
 from ..runtime.outcome import Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import (
+    AsyncioWaiter,
+    TrioWaiter,
+    mail_of,
+    make_async_waiter,
+)
 from ..runtime.waiting.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.waits import Reader, open_streams
 
@@ -90,6 +96,93 @@ class BlockingCall(WaitedCall):
 
     # Large arguments need not be copied for another process: see ``placing/shipping.py``.
     blocks_caller: ClassVar[bool] = True
+
+
+class AwaitedCall(AsyncioWaiter):
+    """A `WaitedCall` whose caller is a task of asyncio: the call is the waiter of that task, too.
+
+    `awaited_call` makes it, and sets its fields.
+    """
+
+    __slots__ = ("context", "graph", "number", "target")
+
+    if TYPE_CHECKING:
+        context: Context
+        graph: Graph  # set by `note_in` only
+        number: int
+        target: Target
+
+    def settled(self, input: Input, /) -> Wake:
+        return self.post
+
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedAwaitedCall
+
+
+class _NotedAwaitedCall(AwaitedCall):
+    """An `AwaitedCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake:
+        self.graph.note(self.number, input)
+        return self.post
+
+
+class TrioCall(TrioWaiter):
+    """As `AwaitedCall`, for a task of trio."""
+
+    __slots__ = ("context", "graph", "number", "target")
+
+    if TYPE_CHECKING:
+        context: Context
+        graph: Graph  # set by `note_in` only
+        number: int
+        target: Target
+
+    def settled(self, input: Input, /) -> Wake:
+        return self.wake
+
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedTrioCall
+
+
+class _NotedTrioCall(TrioCall):
+    """A `TrioCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake:
+        self.graph.note(self.number, input)
+        return self.wake
+
+
+def awaited_call(target: Target) -> AwaitedCall | TrioCall:
+    """Return a call of `target` for the calling task, on asyncio or trio."""
+    loop = Real._get_running_loop()
+    call: AwaitedCall | TrioCall
+    if loop is None:
+        call = TrioCall()
+    else:
+        call = AwaitedCall(loop=loop)
+        # As `make_async_waiter`, without the cost of a call for each input.
+        mail = thread_state.mailbox
+        if mail is None or mail.loop is not loop:
+            mail = mail_of(loop)
+        call.mail = mail
+    call.number = next_call_number()
+    call.target = target
+    # `capture`, inlined: this code runs for each input.
+    call.context = context = copy_context()
+    if decimal_context in context:
+        own_decimal_context(context)
+    return call
 
 
 class _NotedWaitedCall(WaitedCall):

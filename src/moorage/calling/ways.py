@@ -45,13 +45,12 @@ from ..exception import ClockStuckError, Error, InvalidError
 from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.containers.streaming import Stream
 from ..runtime.context import current_input, running_input
-from ..runtime.input import Input, Target
+from ..runtime.input import Input, Target, make_input
 from ..runtime.outcome import Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, read_for, reader_here, wait_for
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
@@ -61,10 +60,13 @@ from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
+    AwaitedCall,
     BlockingCall,
     StreamCall,
     StreamReader,
+    TrioCall,
     WaitedCall,
+    awaited_call,
     clean_up_soon,
     wait_let_in,
     wait_let_in_async,
@@ -243,7 +245,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
                 call = BlockingCall(target, waiter.wake)
-                input = Input(call, 0, args, kwargs or None)
+                input = make_input(call, args, kwargs or None)
                 if running_input.get(None) is None:
                     pool = function._submit((input,))
                 else:
@@ -285,17 +287,29 @@ class Remote(WayOfFunction, Generic[P, R_co]):
             target = function._target
             if target.is_generator:
                 function._expect("remote.aio")
-            waiter = make_async_waiter()
-            call = WaitedCall(target, waiter.wake)
-            input = Input(call, 0, args, kwargs or None)
-            if running_input.get(None) is not None:
+            call = awaited_call(target)
+            input = make_input(call, args, kwargs or None)
+            # So thousands of tasks that wait keep no objects that nobody needs: each garbage
+            # collection would visit them.
+            del args, kwargs, self
+            is_nested = running_input.get(None) is not None
+            if is_nested:
                 pool = submit_nested(function, call, input)
-            elif thread_state.guard is None:
-                pool = function._submit((input,))
             else:
-                with uninterruptible:
+                # `with uninterruptible:`, inlined, because this code runs for each input.
+                guard = thread_state.guard
+                if guard is None:
                     pool = function._submit((input,))
-            await wait_for(pool, waiter, input)
+                else:
+                    guard.enter()
+                    try:
+                        pool = function._submit((input,))
+                    finally:
+                        guard.exit()
+            if is_nested or open_streams or pool.clock.virtual or type(call) is not AwaitedCall:
+                await wait_for(pool, call, input)
+            else:  # the same, without the cost of a call
+                await call
         except Error as error:
             # The wait was refused, so nobody gets the result.
             if pool is not None and input is not None:
@@ -320,7 +334,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                 raise error_of(outcome)
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
-            del outcome, input, function, self
+            del outcome, input, function
 
 
 @takes_one_call
@@ -345,7 +359,8 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
             call = self._spawned(args, kwargs)
         except Error as error:
             raise without_our_frames(error)
-        pool = call._started_pool()
+        pool = call._pool
+        assert pool is not None
         if pool.waits_when_full:
             wait_let_in(pool, call._inputs, call.target)
             call._check_accepted()
@@ -357,7 +372,8 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
             call = self._spawned(args, kwargs)
         except Error as error:
             raise without_our_frames(error)
-        pool = call._started_pool()
+        pool = call._pool
+        assert pool is not None
         if pool.waits_when_full:
             await wait_let_in_async(pool, call._inputs)
             call._check_accepted()
@@ -365,16 +381,26 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
 
     def _spawned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionCall[R_co]:
         function = self._function
-        if function._target.is_generator:
+        target = function._target
+        if target.is_generator:
             function._expect("spawn")
-        with uninterruptible:
-            call = FunctionCall._make(function._target, args, kwargs)
-            function._submit(call._inputs, call)
+        # `with uninterruptible:`, inlined, because this code runs for each input.
+        guard = thread_state.guard
+        if guard is not None:
+            guard.enter()
+        try:
+            call = FunctionCall._make(target, args, kwargs)
+            input = call._first
+            assert input is not None
+            function._submit((input,), call)
             # Most calls are spawned outside of any input.  The context variable alone says so,
             # which saves the call of `current_input`.
             spawner = None if running_input.get(None) is None else current_input()
             if spawner is not None and not call._started_pool().is_elsewhere:
                 registry.add_child(spawner, call)
+        finally:
+            if guard is not None:
+                guard.exit()
         return call
 
 
@@ -430,7 +456,9 @@ class RemoteGen(WayOfFunction, Generic[P, Y_co]):
 
 
 @uninterruptible
-def submit_nested(function: Called, call: WaitedCall | StreamCall, input: Input) -> Pool:
+def submit_nested(
+    function: Called, call: WaitedCall | AwaitedCall | TrioCall | StreamCall, input: Input
+) -> Pool:
     """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
     caller = current_input()
     # Before the submission, because the code of `input` may make calls at once.

@@ -208,7 +208,7 @@ class Blocked:
         if _is_of_map(wait):
             call: Any = wait.on
             with wait.pool.lock:
-                inputs = [] if call.done else list(call.unsettled)
+                inputs = [] if call.done else list(call.pending)
         numbers = [self._link.number_of(input) for input in inputs]
         return numbers if all(numbers) else []
 
@@ -289,4 +289,4 @@ def _sits_in(task: Task, future: Future) -> bool:
     """Tell whether `task` is in a wait of this library, and `future` is the future of that wait."""
     wait = waits_in_progress.get(task)
     waiter = None if wait is None else wait.waiter
-    return isinstance(waiter, AsyncioWaiter) and waiter.future is future
+    return isinstance(waiter, AsyncioWaiter) and waiter is future

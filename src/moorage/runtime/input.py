@@ -147,7 +147,7 @@ class Input:
         self.args: tuple[Any, ...] = args
         # None if there are no keyword arguments: an empty dict would cost 64 bytes.
         self.kwargs: dict[str, Any] | None = kwargs
-        self.state: InputState = InputState.QUEUED
+        self.state: InputState = _QUEUED
         self.outcome: Outcome | None = None
         # The container whose slot the input holds; None before the grant.
         self.container: Any = None
@@ -181,6 +181,27 @@ class Input:
 
     def __repr__(self) -> str:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
+
+
+_QUEUED: Final = InputState.QUEUED
+_new_input: Final[Callable[[type[Input]], Input]] = object.__new__
+
+
+def make_input(
+    call: Call, args: tuple[Any, ...], kwargs: dict[str, Any] | None, index: int = 0
+) -> Input:
+    """As ``Input(call, index, args, kwargs)``, in two thirds of the time."""
+    input = _new_input(Input)
+    input.call = call
+    input.index = index
+    input.args = args
+    input.kwargs = kwargs
+    input.state = _QUEUED
+    input.outcome = None
+    input.container = None
+    input.runner = None
+    input.cancellation = None
+    return input
 
 
 # A part of each id.  It differs between processes, so that the logs of two processes can be

@@ -44,6 +44,8 @@ from .streaming import stream_of
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128
 
+_new_value: Final[Callable[[type[Value]], Value]] = object.__new__
+
 _GRANTED: Final = InputState.GRANTED
 _RUNNING: Final = InputState.RUNNING
 _SETTLED: Final = InputState.SETTLED
@@ -426,7 +428,9 @@ class TaskLane:
                     elif unfinished(result):
                         raise refusal(target.name, target.kind, result)
                     # Else a value: `singledispatch` may have called a plain implementation.
-                    outcome = Value(result)
+                    # As ``Value(result)``, without the cost of ``__init__``.
+                    outcome = _new_value(Value)
+                    outcome.value = result
                 del args, kwargs, result
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt, which would stop the loop: the loop

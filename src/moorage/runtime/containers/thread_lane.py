@@ -53,6 +53,7 @@ logger: Final = logging.getLogger("moorage")
 
 _NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
 _set_running: Final = running_input.set
+_new_value: Final[Callable[[type[Value]], Value]] = object.__new__
 _GRANTED: Final = InputState.GRANTED
 _RUNNING: Final = InputState.RUNNING
 
@@ -182,7 +183,7 @@ class ThreadLane:
     def place(self, input: Input) -> Effect | None:
         """Queue a granted input; return the effect that wakes or makes a worker, if needed."""
         self._ready.append(input)
-        return self._send_one()
+        return None if self._on_its_way else self._send_one()
 
     def stop(self) -> list[Effect]:
         """Make workers end when they have no input; return the effects that wake idle ones."""
@@ -400,12 +401,17 @@ class ThreadLane:
                         own_decimal_context(context)
                     context.run(_set_running, input)
                     if target.is_plain and input.kwargs is None and self._around is None:
-                        outcome = Value(context.run(target.function, *input.args))
+                        result = context.run(target.function, *input.args)
                     else:
-                        outcome = Value(context.run(self._body, target, input))
-                    kind: type = type(outcome.value)  # pyright: ignore[reportUnknownVariableType]
-                    if id(kind) not in FINISHED and unfinished(outcome.value):
-                        outcome = failure_of(refusal(target.name, target.kind, outcome.value))
+                        result = context.run(self._body, target, input)
+                    kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+                    if id(kind) not in FINISHED and unfinished(result):
+                        outcome = failure_of(refusal(target.name, target.kind, result))
+                    else:
+                        # As ``Value(result)``, without the cost of ``__init__``.
+                        outcome = _new_value(Value)
+                        outcome.value = result
+                    del result
                 except BaseException as error:
                     outcome = failure_of(error)
             cell.end()
@@ -427,13 +433,18 @@ class ThreadLane:
                 self._container, input, outcome, None if ready else False
             )
             self._on_its_way = on_its_way
-            if following is None:
+            if following is None and ready:
                 following = self._take()
             if following is not None:
                 if virtual is not None:
                     virtual.begin(following, f"a worker of {self._name}")
                 following.runner = worker
-                if ready:
+                # Else nobody would be sent, which saves a call for each input.
+                if (
+                    ready
+                    and not self._on_its_way
+                    and (self._idle or len(self._workers) < self._limit)
+                ):
                     effect = self._send_one()
             elif self._stopping:
                 self._workers.remove(worker)

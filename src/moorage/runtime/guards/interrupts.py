@@ -113,11 +113,17 @@ class Interrupts:
         self._depth += 1
 
     def exit(self) -> None:
-        if self._uninstall_due and self._depth == 1:
+        # No function call in the common case, because this runs for each input.
+        depth = self._depth
+        if self._uninstall_due and depth == 1:
             self._restore()
-        # At least 0: this guard may have been installed within the region that ends.
-        self._depth = max(0, self._depth - 1)
-        self._raise_pending()
+        # Else 0: this guard may have been installed within the region that ends.
+        if depth:
+            self._depth = depth - 1
+        # A signal handler may run when this method begins, or after it has returned, so not
+        # between the line above and this look.
+        if self._pending:
+            self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
         # No function call in this method: a signal handler may run at each call.  A Ctrl-C

@@ -4,7 +4,7 @@ Owns how a thread of moorage wakes a caller's task: on asyncio by ``call_soon_th
 on trio by ``TrioToken.run_sync_soon``.  A caller without a running asyncio loop is assumed to
 run on trio.  Blocking callers wait by `park` in ``clocks/parking.py`` (below ``runtime``)
 instead; ``callers.py`` uses both.  ``running/run_method.py`` opens and leaves runs by
-`run_in_thread`.  Begin at `make_async_waiter`, then `AsyncioWaiter` and `_Mail`.
+`run_in_thread`.  Begin at `make_async_waiter`, then `AsyncioWaiter` and `Mail`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from .. import forking
 from ..captured import capture
@@ -50,71 +50,83 @@ class AsyncWaiter(Protocol):
     async def wait(self) -> None: ...
 
 
-class AsyncioWaiter:
-    """A waiter for asyncio: a future, whose result is set on the loop's thread."""
+class AsyncioWaiter(asyncio.Future[None]):
+    """A waiter for asyncio: a future, whose result is set on the loop's thread.
 
-    __slots__ = ("_mail", "future")
+    The waiter is the future, and a task awaits the waiter itself: each object and each coroutine
+    more is one more that every garbage collection visits while thousands of tasks wait.  No
+    ``__init__``, which would cost a call: who makes a waiter sets its `mail`.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[None] = loop.create_future()
-        mail = thread_state.mailbox
-        if mail is None or mail.loop is not loop:
-            thread_state.mailbox = mail = _Mail(loop)
-        self._mail = mail
+    __slots__ = ("mail",)
+
+    if TYPE_CHECKING:
+        mail: Mail
 
     @property
     def is_lost(self) -> bool:
-        return self.future.done() or self.loop.is_closed()
+        return self.done() or self.mail.loop.is_closed()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        mail: _Mail = self._mail
-        return mail.loop
+        return self.mail.loop
+
+    def post(self) -> None:
+        """As `wake`, for those who need not know whether the loop has closed."""
+        mail = self.mail
+        with mail.lock:
+            due = mail.due
+            due.append(self)
+            if len(due) > 1:
+                return
+        mail.schedule()
 
     def wake(self) -> bool:
-        mail: _Mail = self._mail
-        return mail.post(self.future)
+        self.post()
+        return not self.mail.loop.is_closed()
 
     async def wait(self) -> None:
-        await self.future
+        await self
 
 
-class _Mail:
-    """The futures of one loop that are due.
+def mail_of(loop: asyncio.AbstractEventLoop) -> Mail:
+    """Return the mail of `loop`, which runs on this thread."""
+    mail: Mail | None = thread_state.mailbox
+    if mail is None or mail.loop is not loop:
+        thread_state.mailbox = mail = Mail(loop)
+    return mail
 
-    One wake-up of the loop serves all futures that are posted before the loop runs `_deliver`.
+
+class Mail:
+    """The waiters of one loop that are due: each `AsyncioWaiter.post` adds one.
+
+    One wake-up of the loop serves all waiters that are added before the loop runs `_deliver`.
     """
 
-    __slots__ = ("_choices", "_due", "_lock", "loop")
+    __slots__ = ("_choices", "due", "lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._choices: Choices | None = None
         if isinstance(loop, LoopPart):
             self._choices = loop.clock.participants.choices
-        self._lock = Real.Lock()
-        # Guarded by `_lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
+        self.lock = Real.Lock()
+        # Guarded by `lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
         # that found the list empty is about to schedule it.
-        self._due: list[asyncio.Future[None]] = []
+        self.due: list[AsyncioWaiter] = []
 
-    def post(self, future: asyncio.Future[None]) -> bool:
-        """Set the result of `future` on its loop, soon; false if the loop is closed."""
-        with self._lock:
-            due = self._due
-            due.append(future)
-            if len(due) > 1:
-                return not self.loop.is_closed()
+    def schedule(self) -> None:
+        """Have the loop run `_deliver`, soon."""
         try:
             # In an empty context: the loop would keep this thread's context alive until
             # the callback runs.
             self.loop.call_soon_threadsafe(self._deliver, context=Context())
         except RuntimeError:
-            return False  # the caller's loop is closed: no task waits any more
-        return True
+            pass  # the loop is closed: no task waits any more
 
     def _deliver(self) -> None:
-        with self._lock:
-            due, self._due = self._due, []
+        with self.lock:
+            due, self.due = self.due, []
         choices = self._choices
         if choices is not None:
             choices.shuffle(due)
@@ -161,7 +173,11 @@ class TrioWaiter:
 def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     """Return a waiter for the calling task, on asyncio or trio."""
     loop = Real._get_running_loop()
-    return TrioWaiter() if loop is None else AsyncioWaiter(loop)
+    if loop is None:
+        return TrioWaiter()
+    waiter = AsyncioWaiter(loop=loop)
+    waiter.mail = mail_of(loop)
+    return waiter
 
 
 async def wait_in(clock: Clock, waiter: AsyncWaiter) -> None:

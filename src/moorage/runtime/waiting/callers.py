@@ -23,7 +23,7 @@ from ..input import Input
 from ..pools.pool import Pool
 from ..real import Real
 from ..thread_state import thread_state
-from .async_waiters import AsyncWaiter, wait_in
+from .async_waiters import AsyncioWaiter, AsyncWaiter, wait_in
 from .deadlock import check_wait, task_wait_ended
 from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, waits_in_progress
 
@@ -89,9 +89,14 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     participants = pool.clock.participants
     if participants is not None:
         participants.refuse_await()
-    caller = current_input()
+    # The context variable alone says that most callers are outside of any input, which saves the
+    # call of `current_input`.
+    caller = None if running_input.get(None) is None else current_input()
     if caller is None and not open_streams:
-        return waiter.wait() if participants is None else wait_in(pool.clock, waiter)
+        if participants is not None:
+            return wait_in(pool.clock, waiter)
+        # The task awaits the future itself: one coroutine less for each input that waits.
+        return waiter if isinstance(waiter, AsyncioWaiter) else waiter.wait()
     return _wait_for(pool, waiter, on, timed, caller)
 
 

@@ -365,7 +365,7 @@ def _sits_in(task: Task, future: Future) -> bool:
     """Tell whether `task` is in a moorage wait, and `future` is the future of that wait."""
     wait = waits_in_progress.get(task)
     waiter = None if wait is None else wait.waiter
-    return isinstance(waiter, AsyncioWaiter) and waiter.future is future
+    return isinstance(waiter, AsyncioWaiter) and waiter is future
 
 
 def _watch(tasks: TaskWaits, mover: Mover) -> None:

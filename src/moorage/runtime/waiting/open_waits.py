@@ -96,7 +96,7 @@ async def wait_openly(waiter: AsyncWaiter, said: Callable[[], str]) -> None:
     open_waits[flow] = OpenWait(current_input(), said)
     try:
         if isinstance(waiter, AsyncioWaiter):
-            await waiter.future  # one coroutine less
+            await waiter  # one coroutine less
         else:
             await waiter.wait()
     finally:

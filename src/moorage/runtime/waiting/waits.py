@@ -385,7 +385,7 @@ def ends(wait: Wait) -> bool:
         caller = wait.caller
         if caller is not None and caller.cancellation is not None and not flow.shield:
             return True
-    elif isinstance(waiter, AsyncioWaiter) and waiter.future.done():
+    elif isinstance(waiter, AsyncioWaiter) and waiter.done():
         return True  # the waiter is woken, or the task is cancelled
     on = wait.on
     if isinstance(on, Input):
