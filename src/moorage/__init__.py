@@ -234,6 +234,8 @@ if not _typing.TYPE_CHECKING:
             value = globals()[name] = found if module == name else getattr(found, name)
             return value
         if name in _GONE:
+            if name not in _OLD or _config.strict:
+                raise AttributeError(f"modal.{name} is gone from Modal; {_GONE[name]}")
             return _old_name(name)
         # `import moorage` and `moorage.exception.InputCancellation`: the import sets the attribute.
         if not name.startswith("_") and name not in _NEED_AN_EXTRA:
@@ -245,8 +247,6 @@ if not _typing.TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def _old_name(name):
-        if name not in _OLD or _config.strict:
-            raise AttributeError(f"modal.{name} is gone from Modal; {_GONE[name]}")
         _import_late(".old.names", __name__).accept_old_spelling(f"modal.{name}", _GONE[name])
         module, attribute = _OLD[name]
         found = _import_late(f".{module}", __name__)

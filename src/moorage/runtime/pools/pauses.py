@@ -52,22 +52,25 @@ class Pauses:
 
     def __init__(self) -> None:
         # The latest use.  While the level is in use, `ended` and `used` are of the use before.
-        self.began = self.ended = -math.inf
-        self.used = 0.0  # seconds
-        self.came_at = 0  # the arrivals before the latest use
-        self.peak = 0.0  # the most inputs at once in that use, beyond those of the lower levels
+        self.began: float = -math.inf
+        self.ended: float = -math.inf
+        self.used: float = 0.0  # seconds
+        self.came_at: int = 0  # the arrivals before the latest use
+        self.peak: float = (
+            0.0  # the most inputs at once in that use, beyond those of the lower levels
+        )
         # True if inputs kept coming during the latest use for longer than the shortest stay.
-        self.lasting = False
-        self.gone = False  # true if the container was stopped since the latest use
+        self.lasting: bool = False
+        self.gone: bool = False  # true if the container was stopped since the latest use
         # How many inputs of the latest use would have had to wait without the container.
-        self.waiting = 1.0
-        self.count = 0  # the pauses that were noted
-        self.missed = 0  # the pauses that were longer than the longest stay
+        self.waiting: float = 1.0
+        self.count: int = 0  # the pauses that were noted
+        self.missed: int = 0  # the pauses that were longer than the longest stay
         # By stay, over the past pauses: container-seconds, and inputs that wait.
-        self.costs = [0.0] * len(SHARES)
-        self.waits = [0.0] * len(SHARES)
-        self.came = 0.0  # the inputs that came in the same time
-        self.best = 0  # the place of the best stay; only valid if `count` is not 0
+        self.costs: list[float] = [0.0] * len(SHARES)
+        self.waits: list[float] = [0.0] * len(SHARES)
+        self.came: float = 0.0  # the inputs that came in the same time
+        self.best: int = 0  # the place of the best stay; only valid if `count` is not 0
 
     def note(
         self, pause: float, came: int, start: float, stays: Sequence[float], tuning: Tuning

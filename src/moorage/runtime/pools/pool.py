@@ -236,7 +236,7 @@ class Pool:
         self.lock: threading.Lock = Real.Lock()
         self.run: object = None  # the run that the pool belongs to; set before the first use
         self.capacity: Capacity = capacity
-        self.now = clock.now  # called for each input
+        self.now: Callable[[], float] = clock.now  # called for each input
         # Inputs that are queued within so many seconds have one `queued_at`, which is one object of
         # 24 bytes.  Virtual time is exact.
         self._grain: float = 1e-4 if clock is system_clock else 0.0

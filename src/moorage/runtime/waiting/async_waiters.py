@@ -10,6 +10,7 @@ instead; ``callers.py`` uses both.  ``running/run_method.py`` opens and leaves r
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
@@ -106,11 +107,11 @@ class Mail:
     __slots__ = ("_choices", "due", "lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self._choices: Choices | None = None
         if isinstance(loop, LoopPart):
             self._choices = loop.clock.participants.choices
-        self.lock = Real.Lock()
+        self.lock: threading.Lock = Real.Lock()
         # Guarded by `lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
         # that found the list empty is about to schedule it.
         self.due: list[AsyncioWaiter] = []
