@@ -552,6 +552,12 @@ class Pool:
         with self.lock:
             return self.counted()
 
+    @property
+    def queued(self) -> int:
+        """How many inputs wait for a slot; as in `statistics`, which imports more."""
+        with self.lock:
+            return self.backlog.queued + len(self.probation.waiting)
+
     @uninterruptible
     def add_to(self, total: Tally) -> None:
         """Add to `total` the counts of this pool and of earlier pools of its key, until now."""
