@@ -13,8 +13,6 @@ import pickle
 import time
 from typing import Any, Final
 
-import moorage
-
 NAP: Final = 0.010
 
 
@@ -29,14 +27,6 @@ def echo(x: Any) -> Any:
 def echo_each(xs: Any) -> Any:
     for x in xs:
         yield echo(x)
-
-
-class Echo:
-    """A class whose method does what `echo` does."""
-
-    @moorage.method()
-    def run(self, x: Any) -> Any:
-        return echo(x)
 
 
 def nap(x: Any) -> Any:

@@ -257,8 +257,9 @@ class Run:
     @property
     def queued(self) -> int:
         """The number of queued inputs over all pools."""
-        # Not by `statistics`, because this is read when the interpreter exits.  An import that makes
-        # a dataclass lets CPython forget that Ctrl-C has ended the program: its exit code is 1 then.
+        # Not by `statistics`, because this is read when the interpreter exits.  An import that
+        # makes a dataclass lets CPython forget that Ctrl-C has ended the program, whose exit code
+        # is 1 then.
         return sum(pool.queued for pool in list(self.pools.values()))
 
 
