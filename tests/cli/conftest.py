@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
@@ -18,6 +19,19 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     """A folder for programs, which is the working directory."""
     with shell_in(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture
+def root_directory() -> Iterator[None]:
+    """Let one test at a time make paths in the root directory, which all processes share."""
+    import fcntl
+
+    root = os.open("/", os.O_RDONLY)
+    try:
+        fcntl.flock(root, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(root)
 
 
 @pytest.fixture(autouse=True)

@@ -56,14 +56,15 @@ def nobody() -> Iterator[User]:
         (made.home / name).write_text(text)
         made.own(made.home / name)
     yield made
-    assert [name for name in os.listdir("/") if "moorage" in name] == []
-    assert made.left == []
     made.remove()
 
 
 @pytest.fixture(autouse=True)
-def _namespaces(nobody: User):
+def _namespaces(nobody: User, root_directory: None) -> Iterator[None]:
     skip_if_refused(nobody)
+    yield
+    assert [name for name in os.listdir("/") if "moorage" in name] == []
+    assert nobody.left == []
 
 
 def moorage(nobody: User, *arguments: str) -> tuple[int, str, str]:

@@ -16,7 +16,10 @@ from placing.outside import wait_for
 
 from .users import STRANGER, User, skip_if_refused
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's"),
+    pytest.mark.usefixtures("root_directory"),
+]
 
 IS_ROOT = os.geteuid() == 0
 
