@@ -317,3 +317,134 @@ if __name__ == "__main__":
     with Program(tmp_path, source) as program:
         code, out, err = program.end()
     assert (code, out) == (0, ""), err
+
+
+ANNOTATED = """
+from __future__ import annotations
+
+import dataclasses, json, sys, threading, typing, urllib.request
+import xml.dom.minidom
+
+import fastapi
+import pydantic
+
+import moorage
+
+app = moorage.App("annotated")
+
+
+class Item(pydantic.BaseModel):
+    name: str
+    parts: list[Part] = []
+
+
+class Part(pydantic.BaseModel):
+    size: int
+
+
+@dataclasses.dataclass
+class Row:
+    x: int
+    next: Cell | None = None
+
+
+@dataclasses.dataclass
+class Cell:
+    z: int
+
+
+class Locked:
+    lock = threading.Lock()
+
+
+def kept(document: xml.dom.minidom.Document, rows: list["Row"], cell: "Cell" = None):
+    pass
+
+
+def free(lock: Locked | None = None, cell: Cell | None = None):
+    return typing.get_type_hints(free, localns={"Locked": int})["cell"] == typing.Optional[Cell]
+
+
+@app.function()
+@moorage.fastapi_endpoint(method="POST")
+def endpoint(request: fastapi.Request, item: Item):
+    return {"path": request.url.path, "size": item.parts[0].size}
+
+
+@app.function()
+@moorage.asgi_app()
+def web():
+    api = fastapi.FastAPI()
+
+    @api.post("/row")
+    def row(request: fastapi.Request, row: Row):
+        return row.next.z
+
+    @api.post("/item")
+    async def item(item: Item):
+        class Inner(pydantic.BaseModel):
+            part: Part
+
+        return Inner(part=item.parts[0]).part.size
+
+    return api
+
+
+@app.cls()
+class Model:
+    size: int = moorage.parameter(default=3)
+
+    @moorage.fastapi_endpoint(method="POST")
+    def of_method(self, request: fastapi.Request, item: Item):
+        return item.parts[0].size + self.size
+
+
+@app.function()
+def hints():
+    of_kept = typing.get_type_hints(kept)
+    assert of_kept["document"] is xml.dom.minidom.Document
+    assert of_kept["rows"] == list[Row]
+    assert typing.get_type_hints(Row)["next"] == typing.Optional[Cell]
+    assert free()
+    fields = {each.name: each.default for each in dataclasses.fields(Row)}
+    assert fields["x"] is dataclasses.MISSING
+    return Row(1, Cell(2))
+
+
+@app.function(serialized=True)
+def of_argument(function):
+    return typing.get_type_hints(function)["later"].__name__
+
+
+def given(later: Later):
+    pass
+
+
+class Later:
+    pass
+
+
+def post(url, value):
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(value).encode(), headers)
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+if __name__ == "__main__":
+    item = {"name": "one", "parts": [{"size": 4}]}
+    with app.run(placement=moorage.Processes(start=sys.argv[1])):
+        assert post(endpoint.get_web_url(), item) == {"path": "/", "size": 4}
+        assert post(web.get_web_url() + "/row", {"x": 1, "next": {"z": 2}}) == 2
+        assert post(web.get_web_url() + "/item", item) == 4
+        assert post(Model().of_method.get_web_url(), item) == 7
+        assert hints.remote() == Row(1, Cell(2))
+        assert of_argument.remote(given) == "Later"
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_annotations_that_are_strings_find_what_they_name(tmp_path, start):
+    with Program(tmp_path, ANNOTATED, arguments=[start]) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err

@@ -134,6 +134,7 @@ def _dump_to(value: object, file: Any) -> None:
     pickler = _code_pickler()(file, protocol=PROTOCOL)
     modules: list[ModuleType] = []
     pickler.by_value = modules
+    pickler.tried = {}
     pickler.register = register
     # The code of the program shares the variables of `__main__` there, as it does here.
     pickler.globals_ref[id(vars(sys.modules["__main__"]))] = _GlobalsOfMain()

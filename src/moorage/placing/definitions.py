@@ -4,7 +4,8 @@ Code that goes by value takes along what its module has defined.  Functions and 
 cloudpickle's; this file owns what pickle would look up by its name in the other process, which does
 not have that module, or would refuse: functions with a cache, single dispatch, cached properties,
 context variables, and the objects of ``typing``.  Each is made again there, with nothing in it: an
-empty cache, a variable with its default.
+empty cache, a variable with its default.  What a module of the standard library compares by
+identity stays that one object.
 
 Called by the picklers of ``blueprints.py`` and ``shipping.py``.  Begin at `reduced_definition`.
 """
@@ -12,6 +13,7 @@ Called by the picklers of ``blueprints.py`` and ``shipping.py``.  Begin at `redu
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import functools
 import importlib
 import sys
@@ -32,6 +34,9 @@ def reduced_definition(value: Any, is_found_again: Callable[[ModuleType], bool])
         is_found_again: whether another process that imports a module gets the same.
     """
     kind: Any = cast("Any", type(value))
+    single = _SINGLE.get(kind)
+    if single is not None:
+        return _found_in, single
     reduce = _REDUCERS.get(kind)
     if reduce is None:
         if kind is FunctionType and value.__code__ is _DISPATCH_CODE:
@@ -147,6 +152,12 @@ def _typing_object(name: str, args: tuple[Any, ...], module: str) -> Any:
         pass  # Python 3.12 made it read-only for some
     return made
 
+
+# Types with one object, which pickle would make anew, and where that object is.
+_SINGLE: Final[dict[type, tuple[str, str]]] = {
+    type(dataclasses.MISSING): ("dataclasses", "MISSING"),
+    type(dataclasses.KW_ONLY): ("dataclasses", "KW_ONLY"),
+}
 
 _REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     functools._lru_cache_wrapper: _reduced_cache,

@@ -18,9 +18,10 @@ import functools
 import importlib
 import io
 import pickle
+import sys
 import threading
 from collections.abc import Iterable, Sequence
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 from ..exception import DeserializationError, InvalidError, UnpicklableError
@@ -28,6 +29,7 @@ from ..runtime.containers.residents import is_visit
 from ..runtime.input import Input, Target
 from ..runtime.labels import Shown
 from ..serialize.culprits import Part, argument_parts, error_text, find_culprit
+from . import annotations
 from .definitions import reduced_definition
 from .errors import reduced_error
 from .frames import LARGE, Buffer
@@ -135,11 +137,65 @@ def _pickler_class() -> Any:
             named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
             return make, named, *rest
         reduced: Any = base.reducer_override(self, value)
-        if isinstance(value, type) and type(reduced) is tuple:
-            return _in_order_of_source(value, reduced)
+        if type(reduced) is tuple and len(reduced) > 2:  # not by its name
+            if isinstance(value, type):
+                return _with_names_of_class(self, value, _in_order_of_source(value, reduced))
+            if type(value) is FunctionType:
+                _add_names(self, value, reduced)
         return reduced
 
-    return type("Pickler", (base,), {"reducer_override": reducer_override})
+    # `tried`: whether a value, by its id, pickles, which only annotations name; None for a pickler
+    # that leaves out all such values.
+    return type("Pickler", (base,), {"reducer_override": reducer_override, "tried": None})
+
+
+def _add_names(pickler: Any, function: FunctionType, reduced: Any) -> None:
+    """Have a function that goes by value take along the globals that its annotations name."""
+    values, modules = _taken(pickler, annotations.of_function(function))
+    state = reduced[2][1]
+    state["__globals__"] = values | state["__globals__"]
+    state["_cloudpickle_submodules"] += modules
+
+
+def _with_names_of_class(pickler: Any, kind: type, reduced: Any) -> Any:
+    """Return how a class is made, with the globals that its annotations name."""
+    values, modules = _taken(pickler, annotations.of_class(kind))
+    if not values:
+        return reduced
+    make, args, state, items, pairs, fill = reduced
+    return make, args, (state, fill, values, modules), items, pairs, _fill_named
+
+
+def _fill_named(kind: type, state: Any) -> None:
+    """Fill a class of the program, and add the variables of the program that it names."""
+    inner, fill, values, _ = state
+    variables = vars(sys.modules["__main__"])
+    for name, value in values.items():
+        variables.setdefault(name, value)
+    fill(kind, inner)
+
+
+def _taken(pickler: Any, found: annotations.Named) -> annotations.Named:
+    """Return what goes along of what annotations name: the code can run without the rest."""
+    if pickler.tried is None or not found.values:
+        return annotations.NOTHING
+    values = {name: value for name, value in found.values.items() if _pickles(pickler, value)}
+    return annotations.Named(values, found.modules)
+
+
+def _pickles(pickler: Any, value: object) -> bool:
+    tried: dict[int, tuple[object, bool]] = pickler.tried
+    if id(value) not in tried:
+        trial = type(pickler)(io.BytesIO(), protocol=PROTOCOL)
+        vars(trial).update(vars(pickler) | {"tried": None})
+        trial.globals_ref = pickler.globals_ref.copy()
+        try:
+            trial.dump(value)
+        except Exception:
+            tried[id(value)] = value, False
+        else:
+            tried[id(value)] = value, True
+    return tried[id(value)][1]
 
 
 def _is_module(module: object) -> bool:
@@ -151,8 +207,6 @@ def _in_order_of_source(kind: type, reduced: Any) -> Any:
 
     The order of hooks and of methods is that of the source.
     """
-    if len(reduced) < 3:
-        return reduced  # by its name
     attributes, slots = reduced[2]
     ordered = {name: attributes[name] for name in vars(kind) if name in attributes}
     return *reduced[:2], (ordered | attributes, slots), *reduced[3:]
@@ -185,7 +239,9 @@ def _new_pickler(file: io.BytesIO, buffers: list[pickle.PickleBuffer]) -> Any:
         buffers.append(buffer)
         return False
 
-    return _pickler_class()(file, protocol=PROTOCOL, buffer_callback=keep)
+    pickler = _pickler_class()(file, protocol=PROTOCOL, buffer_callback=keep)
+    pickler.tried = {}
+    return pickler
 
 
 def pack(value: Any, shown: str = "", *, lends: bool = False) -> Packed:
@@ -217,6 +273,9 @@ def pack(value: Any, shown: str = "", *, lends: bool = False) -> Packed:
     finally:
         # Nothing of the value is kept, and the next value shares nothing with this one.
         pickler.clear_memo()
+        if pickler.globals_ref:  # a function has gone by value
+            pickler.globals_ref.clear()
+            pickler.tried.clear()
         buffers.clear()
         file.seek(0)
         file.truncate()
