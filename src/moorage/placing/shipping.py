@@ -29,7 +29,7 @@ from ..runtime.containers.residents import is_visit
 from ..runtime.input import Input, Target
 from ..runtime.labels import Shown
 from ..serialize.culprits import Part, argument_parts, error_text, find_culprit
-from . import annotations
+from .annotated import NOTHING, Named, names_of_class, names_of_function
 from .definitions import reduced_definition
 from .errors import reduced_error
 from .frames import LARGE, Buffer
@@ -137,12 +137,13 @@ def _pickler_class() -> Any:
             named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
             return make, named, *rest
         reduced: Any = base.reducer_override(self, value)
-        if type(reduced) is tuple and len(reduced) > 2:  # not by its name
+        how: Any = reduced
+        if isinstance(reduced, tuple) and len(how) > 2:  # not by its name
             if isinstance(value, type):
                 return _with_names_of_class(self, value, _in_order_of_source(value, reduced))
             if type(value) is FunctionType:
                 _add_names(self, value, reduced)
-        return reduced
+        return how
 
     # `tried`: whether a value, by its id, pickles, which only annotations name; None for a pickler
     # that leaves out all such values.
@@ -151,7 +152,7 @@ def _pickler_class() -> Any:
 
 def _add_names(pickler: Any, function: FunctionType, reduced: Any) -> None:
     """Have a function that goes by value take along the globals that its annotations name."""
-    values, modules = _taken(pickler, annotations.of_function(function))
+    values, modules = _taken(pickler, names_of_function(function))
     state = reduced[2][1]
     state["__globals__"] = values | state["__globals__"]
     state["_cloudpickle_submodules"] += modules
@@ -159,7 +160,7 @@ def _add_names(pickler: Any, function: FunctionType, reduced: Any) -> None:
 
 def _with_names_of_class(pickler: Any, kind: type, reduced: Any) -> Any:
     """Return how a class is made, with the globals that its annotations name."""
-    values, modules = _taken(pickler, annotations.of_class(kind))
+    values, modules = _taken(pickler, names_of_class(kind))
     if not values:
         return reduced
     make, args, state, items, pairs, fill = reduced
@@ -175,19 +176,19 @@ def _fill_named(kind: type, state: Any) -> None:
     fill(kind, inner)
 
 
-def _taken(pickler: Any, found: annotations.Named) -> annotations.Named:
+def _taken(pickler: Any, found: Named) -> Named:
     """Return what goes along of what annotations name: the code can run without the rest."""
     if pickler.tried is None or not found.values:
-        return annotations.NOTHING
+        return NOTHING
     values = {name: value for name, value in found.values.items() if _pickles(pickler, value)}
-    return annotations.Named(values, found.modules)
+    return Named(values, found.modules)
 
 
 def _pickles(pickler: Any, value: object) -> bool:
     tried: dict[int, tuple[object, bool]] = pickler.tried
     if id(value) not in tried:
-        trial = type(pickler)(io.BytesIO(), protocol=PROTOCOL)
-        vars(trial).update(vars(pickler) | {"tried": None})
+        trial: Any = type(pickler)(io.BytesIO(), protocol=PROTOCOL)
+        trial.__dict__.update(pickler.__dict__ | {"tried": None})
         trial.globals_ref = pickler.globals_ref.copy()
         try:
             trial.dump(value)

@@ -5,12 +5,10 @@ it says.  cloudpickle takes along the globals that code names; so in the other p
 evaluates the annotation, such as FastAPI, pydantic or `typing.get_type_hints`, finds nothing.  This
 file owns the search for those globals.
 
-Called by the picklers of ``shipping.py``.  Begin at `of_function`.
+Called by the picklers of ``shipping.py``.  Begin at `names_of_function`.
 """
 
 from __future__ import annotations
-
-import __future__
 
 import ast
 import functools
@@ -18,9 +16,9 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-_POSTPONED: Final = __future__.annotations.compiler_flag
+_POSTPONED: Final = annotations.compiler_flag  # of code, in `co_flags`
 
 
 class Named(NamedTuple):
@@ -33,12 +31,12 @@ class Named(NamedTuple):
 NOTHING: Final = Named({}, [])
 
 
-def of_function(function: FunctionType) -> Named:
+def names_of_function(function: FunctionType) -> Named:
     """Return what the annotations of a function, and of those defined in it, name."""
     return _found([*_texts(function.__annotations__), *_inner(function.__code__)], function)
 
 
-def of_class(kind: type) -> Named:
+def names_of_class(kind: type) -> Named:
     """Return what the annotations of a class of the program name; of another one, nothing.
 
     Annotations of a class are evaluated with the variables of its module, so there must be one.
@@ -76,13 +74,14 @@ def _inner(code: CodeType) -> Iterator[str]:
     """
     if code.co_flags & _POSTPONED:
         for constant in code.co_consts:
-            if type(constant) is tuple and len(constant) % 2 == 0:
-                yield from (each for each in constant[1::2] if type(each) is str)
+            if type(constant) is tuple:
+                pairs = cast("tuple[object, ...]", constant)
+                yield from (each for each in pairs[1::2] if type(each) is str)
             elif type(constant) is str and "__annotations__" in code.co_names:
                 yield constant
-    for constant in code.co_consts:
-        if type(constant) is CodeType:
-            yield from _inner(constant)
+    for inner in code.co_consts:
+        if type(inner) is CodeType:
+            yield from _inner(inner)
 
 
 def _found(texts: list[str], where: FunctionType | ModuleType) -> Named:
