@@ -58,10 +58,10 @@ from ..runtime.waiting.deadlock import check_wait
 from ..runtime.waiting.waits import OfMap, On, Reader, Wait, waits_in_progress
 from .asking import Objects
 from .function_call import FunctionCall
+from .graph import CanBeNoted, notable
 from .registry import registry
 
 if TYPE_CHECKING:
-    from .graph import Graph
     from .ways import Called
 
 
@@ -73,13 +73,13 @@ class Container(Protocol):
     def reply(self, number: int, how: int, blobs: Sequence[Buffer], /) -> None: ...
 
 
-class AnsweredCall:
+@notable
+class AnsweredCall(CanBeNoted):
     """The call of one input that the code in a container's process waits for."""
 
     __slots__ = ("_answer", "context", "graph", "number", "pump", "reader", "stream", "target")
 
     if TYPE_CHECKING:
-        graph: Graph  # set by `note_in` only
         stream: Stream  # of a generator only
         pump: _Pump  # the same
 
@@ -94,22 +94,6 @@ class AnsweredCall:
         if self.target.is_generator:
             return self.stream.end  # the answer comes after the last item
         return partial(self._answer, input)
-
-    def note_in(self, graph: Graph, /) -> None:
-        """As `WaitedCall.note_in`."""
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedCall
-
-
-class _NotedCall(AnsweredCall):
-    """An `AnsweredCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Callable[[], object]:
-        self.graph.note(self.number, input)
-        return super().settled(input)
 
 
 class _Pump:

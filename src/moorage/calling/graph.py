@@ -1,7 +1,8 @@
 """The graph of calls: which input's code made which call, and how each input ended.
 
 Owns `Graph`, the calls that descend from one root.  ``registry.py`` adds calls to graphs, under
-its lock; calls note how their inputs ended; `FunctionCall.get_call_graph` reads `Graph.infos`.
+its lock; calls note how their inputs ended (`CanBeNoted`); `FunctionCall.get_call_graph` reads
+`Graph.infos`.
 
 Begin at `Graph.add_spawned` and `Graph.add_input`, then `Graph.note`, then `Graph.infos`.
 
@@ -14,8 +15,8 @@ to no result, so a graph goes with the last of its calls.  A graph keeps about
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from .. import config
 from ..exception import FunctionTimeoutError, QueueTimeoutError
@@ -32,6 +33,44 @@ MOST_OF_ONE_CALL: Final = 1000
 
 Ended = tuple[str, str]
 """How a settled input ended, and the id of its container."""
+
+
+class CanBeNoted:
+    """A call, not a spawned one, that can note in a graph how its inputs end.
+
+    Noting takes another class, which `notable` makes: so a call that is in no graph pays nothing.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        number: int
+        graph: Graph  # set by `note_in` only
+
+        def settled(self, input: Input, /) -> Callable[[], object] | None: ...
+
+    _noting: ClassVar[type]
+
+    def note_in(self, graph: Graph, /) -> None:
+        """Note in `graph` how each input ends."""
+        noting: Any = self
+        noting.graph = graph
+        noting.__class__ = self._noting
+
+
+_Kind = TypeVar("_Kind", bound=type[CanBeNoted])
+
+
+def notable(kind: _Kind) -> _Kind:
+    """Make the class that calls of `kind`, which has a slot `graph`, are of while they note."""
+    settled: Callable[[Any, Input], Callable[[], object] | None] = kind.settled
+
+    def noting(self: CanBeNoted, input: Input, /) -> Callable[[], object] | None:
+        self.graph.note(self.number, input)
+        return settled(self, input)
+
+    kind._noting = type(f"Noting{kind.__name__}", (kind,), {"__slots__": (), "settled": noting})
+    return kind
 
 
 class Node:

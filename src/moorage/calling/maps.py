@@ -22,7 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..exception import (
     DeserializationError,
@@ -48,11 +48,9 @@ from ..runtime.waiting.callers import block_loop, park_for, wait_for
 from ..runtime.waiting.deadlock import check_pool
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
+from .graph import CanBeNoted, notable
 from .registry import registry
 from .waited import clean_up_soon, error_of, sits_in_step, warn_if_loop_runs, written
-
-if TYPE_CHECKING:
-    from .graph import Graph
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -68,7 +66,8 @@ SLICE: Final = 128
 FILLED: Final = 1000
 
 
-class MapCall:
+@notable
+class MapCall(CanBeNoted):
     """The call that the inputs of one map share.
 
     One reader takes the results.  The reader or one feeder submits the inputs.
@@ -96,9 +95,6 @@ class MapCall:
         "target",
         "window",
     )
-
-    if TYPE_CHECKING:
-        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
         self.number: int = next_call_number()
@@ -150,12 +146,6 @@ class MapCall:
             # One wake is enough for all results that come until the reader takes them.
             self.reader_wake = None
         return wake
-
-    def note_in(self, graph: Graph, /) -> None:
-        """As `WaitedCall.note_in`."""
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedMapCall
 
     def is_bounded(self) -> bool:
         """Return whether the pool's backlog has a bound."""
@@ -371,16 +361,6 @@ class MapCall:
             gone.append(self.last)
             self.last = None
         return gone
-
-
-class _NotedMapCall(MapCall):
-    """A `MapCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake | None:
-        self.graph.note(self.number, input)
-        return super().settled(input)
 
 
 OpenMap = Callable[[], MapCall]

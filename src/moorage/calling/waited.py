@@ -48,9 +48,7 @@ from ..runtime.waiting.async_waiters import (
 )
 from ..runtime.waiting.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.waits import Reader, open_streams
-
-if TYPE_CHECKING:
-    from .graph import Graph
+from .graph import CanBeNoted, notable
 
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
@@ -59,13 +57,11 @@ Submit = Callable[[Sequence[Input]], Pool]
 """Submits inputs to their pool, and returns that pool."""
 
 
-class WaitedCall:
+@notable
+class WaitedCall(CanBeNoted):
     """The call of a ``remote``: one input, and one caller that waits for it now."""
 
     __slots__ = ("context", "graph", "number", "target", "wake")
-
-    if TYPE_CHECKING:
-        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target, wake: Wake) -> None:
         self.number: int = next_call_number()
@@ -79,16 +75,8 @@ class WaitedCall:
     def settled(self, input: Input, /) -> Wake:
         return self.wake
 
-    def note_in(self, graph: Graph, /) -> None:
-        """Note in `graph` how the input ends.
 
-        Changes the class of this object: so a call that is in no graph pays nothing.
-        """
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedWaitedCall
-
-
+@notable
 class BlockingCall(WaitedCall):
     """A `WaitedCall` whose thread waits until the result is there."""
 
@@ -98,7 +86,8 @@ class BlockingCall(WaitedCall):
     blocks_caller: ClassVar[bool] = True
 
 
-class AwaitedCall(AsyncioWaiter):
+@notable
+class AwaitedCall(AsyncioWaiter, CanBeNoted):
     """A `WaitedCall` whose caller is a task of asyncio: the call is the waiter of that task, too.
 
     `awaited_call` makes it, and sets its fields.
@@ -108,58 +97,25 @@ class AwaitedCall(AsyncioWaiter):
 
     if TYPE_CHECKING:
         context: Context
-        graph: Graph  # set by `note_in` only
         number: int
         target: Target
 
     def settled(self, input: Input, /) -> Wake:
         return self.post
 
-    def note_in(self, graph: Graph, /) -> None:
-        """As `WaitedCall.note_in`."""
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedAwaitedCall
 
-
-class _NotedAwaitedCall(AwaitedCall):
-    """An `AwaitedCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake:
-        self.graph.note(self.number, input)
-        return self.post
-
-
-class TrioCall(TrioWaiter):
+@notable
+class TrioCall(TrioWaiter, CanBeNoted):
     """As `AwaitedCall`, for a task of trio."""
 
     __slots__ = ("context", "graph", "number", "target")
 
     if TYPE_CHECKING:
         context: Context
-        graph: Graph  # set by `note_in` only
         number: int
         target: Target
 
     def settled(self, input: Input, /) -> Wake:
-        return self.wake
-
-    def note_in(self, graph: Graph, /) -> None:
-        """As `WaitedCall.note_in`."""
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedTrioCall
-
-
-class _NotedTrioCall(TrioCall):
-    """A `TrioCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake:
-        self.graph.note(self.number, input)
         return self.wake
 
 
@@ -185,23 +141,11 @@ def awaited_call(target: Target) -> AwaitedCall | TrioCall:
     return call
 
 
-class _NotedWaitedCall(WaitedCall):
-    """A `WaitedCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake:
-        self.graph.note(self.number, input)
-        return self.wake
-
-
-class StreamCall:
+@notable
+class StreamCall(CanBeNoted):
     """The call of a stream: one generator input and the stream of its items."""
 
     __slots__ = ("__weakref__", "context", "graph", "number", "pool", "reader", "stream", "target")
-
-    if TYPE_CHECKING:
-        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
@@ -219,22 +163,6 @@ class StreamCall:
     def settled(self, input: Input, /) -> Wake:
         open_streams.pop(self, None)
         return self.stream.end
-
-    def note_in(self, graph: Graph, /) -> None:
-        """As `WaitedCall.note_in`."""
-        self.graph = graph
-        noted: Any = self
-        noted.__class__ = _NotedStreamCall
-
-
-class _NotedStreamCall(StreamCall):
-    """A `StreamCall` that is in a graph of calls."""
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake:
-        self.graph.note(self.number, input)
-        return super().settled(input)
 
 
 class StreamReader(Generic[Y_co]):

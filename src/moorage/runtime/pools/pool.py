@@ -366,12 +366,9 @@ class Pool:
                 self._stamp(inputs)  # before any grant: `Batches.due_at` reads `queued_at`
             self._settle_down(inputs)
             if backlog.queued and self.batches is None:
-                # As `_stamp`, without the cost of a call for each input.
-                now = self.now()
-                for input in inputs:
-                    input.queued_at = now
+                self._stamp(inputs)
                 if self.options.queue_timeout is not None:
-                    self._expect_queue_timeout(now)
+                    self._expect_queue_timeout(self._stamped)
         finally:
             if self._effects or self._discarded:
                 after = self._take_effects()
