@@ -1070,7 +1070,7 @@ class App:
             self._runs.services[shown] = service
             self._runs.mounts[shown] = mounts
             endpoint = made._web_endpoint()
-            self._servers[shown] = Server._of_class(self, raw, shown, endpoint)
+            self._servers[shown] = Server._of_class(self, raw, made, shown, endpoint)
             self._serves(shown, lambda: [server_function(shown, endpoint, serves.port)])
             return self._servers[shown]
 

@@ -41,8 +41,10 @@ class Server:
 
     _moorage_registered: Final = True
     _moorage_registered_by = "@app.server()"
-    # The class under ``@app.server()``; None for a server that was named.
+    # The class under ``@app.server()``, and the handle of its containers; None for a server that
+    # was named.
     _user_class: type | None = None
+    _class: object = None
     _find_endpoint: Callable[[], ServerEndpoint] = staticmethod(_unknown)
 
     # How another process finds the server: see `_moorage_crosses`.
@@ -50,11 +52,12 @@ class Server:
 
     @classmethod
     def _of_class(
-        cls, app: object, user_class: type, name: str, endpoint: ServerEndpoint
+        cls, app: object, user_class: type, handle: object, name: str, endpoint: ServerEndpoint
     ) -> Server:
         made = cls()
         made._app = app
         made._user_class = user_class
+        made._class = handle
         made._find_endpoint = lambda: endpoint
         made.__name__ = name
         made.__doc__ = user_class.__doc__
@@ -73,6 +76,10 @@ class Server:
             found = reference_of_global(self) or (_server_of_app, (self._app, self.__name__))
             self._refers = found
         return found
+
+    def _moorage_code(self) -> type | None:
+        """Return the code in whose place this object is: see ``placing/blueprints.py``."""
+        return self._user_class
 
     @classmethod
     def from_name(

@@ -247,4 +247,6 @@ def neighbour() -> None:
 class Served:
     @moorage.enter()
     def start(self) -> None:
+        # Imported, as each module that can be, and not sent by value.
+        assert vars(sys.modules[__name__]) is globals()
         self.process = subprocess.Popen([sys.executable, "-c", SERVER, str(PORT)])

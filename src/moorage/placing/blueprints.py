@@ -203,14 +203,15 @@ def reference_of(value: Any) -> tuple[Any, tuple[str, str]] | None:
         found = _walk(module, qualname)
     except AttributeError:
         return None
-    if is_handle:
-        if found is not value:
-            return None
-    elif found is value or not _is_handle(found) or _code(found) is not value:
+    if is_handle and found is value:
+        how: Any = handle_at
+    elif is_handle and getattr(found, "_class", None) is value:
+        how = class_at
+    elif not is_handle and found is not value and _is_handle(found) and _code(found) is value:
+        how = code_at
+    else:
         return None  # pickle finds it itself, or nobody does
-    if not _is_found_again(module):
-        return None
-    return (handle_at if is_handle else code_at), (name, qualname)
+    return (how, (name, qualname)) if _is_found_again(module) else None
 
 
 def reference_of_global(value: object) -> tuple[Any, tuple[str, str]] | None:
@@ -294,7 +295,7 @@ def needs_surface(code: bytes) -> bool:
 
 
 _OF_SURFACE: Final = (
-    *(b"code_at", b"handle_at", b"global_at"),
+    *(b"code_at", b"class_at", b"handle_at", b"global_at"),
     *(f"{_PACKAGE}.{name}".encode() for name in ("app", "cls", "functions", "declaring")),
 )
 
@@ -334,6 +335,11 @@ def handle_at(module: str, qualname: str) -> Any:
             "define it at the top of the module, also where modal.is_local() is false"
         )
     raise missing
+
+
+def class_at(module: str, qualname: str) -> Any:
+    """Import a module, and return the class behind the server that is there under a name."""
+    return handle_at(module, qualname)._class
 
 
 def code_at(module: str, qualname: str) -> Any:
