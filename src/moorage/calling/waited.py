@@ -32,6 +32,8 @@ from ..runtime.background import in_background
 from ..runtime.captured import capture, decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.streaming import Stream
+from ..runtime.context import running_input
+from ..runtime.forking import process
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, Target, next_call_number
 from ..runtime.notebooks import runs_cells
@@ -249,20 +251,30 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     # containers until the loop runs again.
     unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
-        find_reader = ReaderHere().find
-        # All of this is uninterruptible, except while the user works on an item.
+        here = ReaderHere()
+        # What takes a lock is uninterruptible.
         with uninterruptible:
             try:
                 pool = call.pool = submit((input,))
             except Error as error:
                 raise without_our_frames(error)
+        stream, get_ident = call.stream, Real.get_ident
         while True:
-            with uninterruptible:
-                there, item = _next_item(call, pool, input, find_reader)
+            if get_ident() != here.thread or running_input.get(None) is not here.input:
+                call.reader = here.find()
+            items = stream.items
+            if items and type(stream) is Stream and stream.born == process.number:
+                # As `Stream.take_nowait`, without a call for each item.
+                item = items.popleft()
+                if stream.producer is not None:
+                    stream.let_go_on()
+            else:
+                with uninterruptible:
+                    there, item = _next_item(call, pool, input)
+                if not there:
+                    break
             if unblock_loop is not None:
                 unblock_loop = unblock_loop()
-            if not there:
-                break
             yield item
             del item
     except GeneratorExit:
@@ -295,22 +307,21 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
 
-def _next_item(
-    call: StreamCall, pool: Pool, input: Input, find_reader: Callable[[], Reader]
-) -> tuple[bool, Any]:
+def _next_item(call: StreamCall, pool: Pool, input: Input) -> tuple[bool, Any]:
     """Wait for the next item: ``(True, item)``, or ``(False, None)`` at the end."""
     stream = call.stream
-    while True:
+    there, item = stream.take_nowait()
+    while not there:
         waiter = pool.clock.make_waiter()
         # `ended` is read before the items: the stream ends only after its last item, so an
         # empty stream that had ended before has no more items.
         ended = stream.ended
-        call.reader = find_reader()
         there, item = stream.take_nowait(waiter.wake)
-        if there or ended:
-            return there, item
-        if not stream.ended:
+        if ended:
+            break
+        if not there and not stream.ended:
             park_for(pool, waiter, input)
+    return there, item
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
@@ -323,17 +334,20 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
     stream = call.stream
     try:
         while True:
-            waiter = make_async_waiter()
-            ended = stream.ended
             call.reader = reader_here()
-            there, item = stream.take_nowait(waiter.wake)
-            if there:
-                yield item
-                del item
-            elif ended:
-                break
-            elif not stream.ended:
-                await wait_for(pool, waiter, input)
+            there, item = stream.take_nowait()
+            if not there:
+                waiter = make_async_waiter()
+                ended = stream.ended
+                there, item = stream.take_nowait(waiter.wake)
+                if not there:
+                    if ended:
+                        break
+                    if not stream.ended:
+                        await wait_for(pool, waiter, input)
+                    continue
+            yield item
+            del item
     except GeneratorExit:
         call.reader = None  # at once, and no lock is taken here: see `_read`
         clean_up_soon(lambda: _abandon(call, input), call.clock)

@@ -483,7 +483,7 @@ class TakenStream(Stream):
 
     __slots__ = ()
 
-    def take_nowait(self, wake: Callable[[], object]) -> tuple[bool, Any]:
+    def take_nowait(self, wake: Callable[[], object] | None = None) -> tuple[bool, Any]:
         there, item = super().take_nowait(wake)
         if there:
             self.sent.say()

@@ -35,6 +35,7 @@ from ..runtime.places import place_in_stack, place_in_task
 from ..runtime.pools.batching import BatchCall, batch_of, make_batch
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames
+from ..runtime.uninterruptible import uninterruptible
 from ..serialize.culprits import Part, find_culprit
 from .calls import Link
 from .channel import Carrier, Channel
@@ -110,6 +111,7 @@ class SentStream(Stream):
         super().__init__(clock)
         self._send = send
 
+    @uninterruptible
     def offer(self, item: Any) -> bool:
         if not super().offer(None):
             return False

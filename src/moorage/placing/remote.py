@@ -720,7 +720,7 @@ class RemoteStream(Stream):
 
     __slots__ = ()
 
-    def take_nowait(self, wake: Callable[[], object]) -> tuple[bool, Any]:
+    def take_nowait(self, wake: Callable[[], object] | None = None) -> tuple[bool, Any]:
         there, item = super().take_nowait(wake)
         if there and isinstance(item, Received):
             item = item.open()

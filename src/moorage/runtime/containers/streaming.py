@@ -1,12 +1,12 @@
 """Streams: how a generator passes its items to its reader, a bounded number ahead.
 
 Owns the buffer between one producer (the generator of an input that holds a slot) and one
-reader (the caller).  A lock of its own guards the buffer; the lock is a leaf: nothing is called
-while it is held.  If the buffer is full, the producer waits; if the reader closes the stream,
-the producer ends at its next item.
+reader (the caller).  Items pass without a lock.  A lock guards who waits; it is a leaf: nothing is
+called while it is held.  If the buffer is full, the producer waits; if the reader closes the
+stream, the producer ends at its next item.
 
 The lanes call `drive` and `drive_async`; the caller's side (``calling/``) calls `take_nowait`
-and `close`.  Begin at `drive`, then `_hand_over`, then `take_nowait`.
+and `close`.  Begin at `drive`, then `offer`, then `take_nowait`.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Stream:
     """The buffer of one generator input."""
 
     __slots__ = (
-        "_born",
         "_clock",
         "_closed",
         "_ended",
         "_has_begun",
-        "_items",
         "_lock",
         "_on_full",
-        "_producer",
         "_reader",
+        "born",
+        "items",
+        "producer",
         "sent",
     )
 
@@ -55,22 +55,24 @@ class Stream:
         self._clock = clock
         # Called without a lock, when the producer is about to wait.
         self._on_full = on_full
-        self._born = forking.process.number
+        self.born: int = forking.process.number
         self._lock = Real.Lock()
-        # The lock guards all fields below.
-        # Invariant: the producer waits only while the buffer is full and not closed; the reader
-        # waits only while the buffer is empty and the stream neither ended nor closed.
-        # The producer adds an item before it waits, so the buffer has at most AHEAD items.
-        self._items: deque[Any] = deque()
+        # The items: appended by the producer, taken by the reader, without the lock.  A side that
+        # is about to wait stores its wake under the lock, and looks once more when it has given the
+        # lock back; the other side moves an item, and then looks for a wake.  So one of the two
+        # sees what the other has done:
+        #     1. the producer finds the buffer full,
+        #     2. the reader takes an item, and finds no wake,
+        #     3. the producer stores its wake, and finds room.
+        # Invariant: the producer adds an item before it waits, so there are at most AHEAD items.
+        self.items: deque[Any] = deque()
         # The functions that wake the producer and the reader; None for a side that does not
-        # wait.  Invariant: the side that calls a wake removes it first, under the lock, so each
-        # wake is called once:
-        #     1. the producer finds the buffer full, and stores its wake, under the lock,
-        #     2. the reader takes an item, and removes the wake, under the lock,
-        #     3. the reader calls the wake, without the lock.  If the producer does not wait
-        #        yet, its waiter is set already, and the wait returns at once.
-        self._producer: Wake | None = None
+        # wait.  Invariant: whoever calls a wake removes it first, under the lock, so each wake is
+        # called once.  If the side does not wait yet, its waiter is set already, and the wait
+        # returns at once.
+        self.producer: Wake | None = None
         self._reader: Wake | None = None
+        # Written under the lock.
         self._ended = False  # no further item comes; once true, it stays true
         self._closed = False  # the reader reads no more; once true, it stays true
         self._has_begun = False  # an item has come; once true, it stays true
@@ -79,30 +81,48 @@ class Stream:
 
     # -- the reader's side ----------------------------------------------------
 
-    def take_nowait(self, wake: Wake) -> tuple[bool, Any]:
+    def take_nowait(self, wake: Wake | None = None) -> tuple[bool, Any]:
         """Take the next item: return ``(True, item)``, or ``(False, None)`` if there is none.
 
         After ``(False, None)`` look at :attr:`ended`: if it is true, no further item comes;
-        else `wake` is called, once, when an item or the end comes.
+        else `wake`, if given, is called, once, when an item or the end comes.
 
         Raises:
             ExecutionError: in a forked child, for a stream of the parent.
         """
-        producer: Wake | None = None
-        if self._born != forking.process.number:
+        if self.born != forking.process.number:
             raise forking.stayed_behind("this stream")
-        with self._lock:
-            if self._items:
-                item = self._items.popleft()
-                if self._producer is not None:
-                    producer, self._producer = self._producer, None
-            else:
-                if not self._ended:
-                    self._reader = wake
+        try:
+            item = self.items.popleft()
+        except IndexError:
+            if wake is None or not self._comes_while_stored(wake):
                 return False, None
+            item = self.items.popleft()  # nobody else takes any
+        if self.producer is not None:
+            self.let_go_on()
+        return True, item
+
+    def _comes_while_stored(self, wake: Wake) -> bool:
+        """Store the reader's wake; true if there is an item, and `wake` will not be called."""
+        with self._lock:
+            if self._ended:
+                return bool(self.items)
+            self._reader = wake
+        if not self.items:
+            return False
+        with self._lock:
+            if self._reader is not wake:
+                return False  # it is being called
+            self._reader = None
+        return True
+
+    @uninterruptible
+    def let_go_on(self) -> None:
+        """Wake the producer, for which there is room."""
+        with self._lock:
+            producer, self.producer = self.producer, None
         if producer is not None:
             producer()
-        return True, item
 
     @property
     def ended(self) -> bool:
@@ -115,12 +135,12 @@ class Stream:
 
     @property
     def has_items(self) -> bool:
-        return bool(self._items)
+        return bool(self.items)
 
     @property
     def buffered(self) -> int:
         """How many items the reader has not taken."""
-        return len(self._items)
+        return len(self.items)
 
     def tell_full(self) -> None:
         """Tell that the producer is about to wait for the reader."""
@@ -130,22 +150,20 @@ class Stream:
     @property
     def is_full(self) -> bool:
         """True while the producer waits for the reader."""
-        return self._producer is not None
+        return self.producer is not None
 
     def close(self) -> None:
         """Close the reader's side: the producer ends at its next item.
 
         Does nothing in a forked child, for a stream of the parent.
         """
-        if self._born != forking.process.number:
+        if self.born != forking.process.number:
             return
         with self._lock:
             self._closed = True
-            items, self._items = self._items, deque()
-            producer, self._producer = self._producer, None
+            items, self.items = self.items, deque()
         del items  # outside the lock, because dropping them may run users' destructors
-        if producer is not None:
-            producer()
+        self.let_go_on()
 
     # -- the producer's side --------------------------------------------------
 
@@ -153,46 +171,57 @@ class Stream:
         """End the stream: no further item comes.  Called when the input has its outcome."""
         with self._lock:
             self._ended = True
+        self._wake_reader()
+
+    @uninterruptible
+    def _wake_reader(self) -> None:
+        with self._lock:
             reader, self._reader = self._reader, None
         if reader is not None:
             reader()
 
     def offer(self, item: Any) -> bool:
         """Add `item`, also to a full buffer; false if the stream is closed or has ended."""
-        if self._born != forking.process.number:
+        if self.born != forking.process.number:
             forking.end_child(forking.stayed_behind("the reader of this generator"))
-        with self._lock:
-            if self._closed or self._ended:
-                return False
-            self._items.append(item)
-            self._has_begun = True
-            reader, self._reader = self._reader, None
-        if reader is not None:
-            reader()
+        if self._closed or self._ended:
+            return False
+        self.items.append(item)
+        self._has_begun = True
+        if self._reader is not None:
+            self._wake_reader()
         return True
 
     def may_go_on(self, wake: Wake) -> bool:
-        """Return true if there is room or the stream is closed; else store `wake` for then."""
+        """Return true if there is room or the stream is closed; else `wake` is called then."""
         with self._lock:
-            if self._closed or len(self._items) < AHEAD:
+            if self._closed or len(self.items) < AHEAD:
                 return True
-            self._producer = wake
+            self.producer = wake
+        if len(self.items) >= AHEAD:
             return False
+        with self._lock:
+            if self.producer is not wake:
+                return False  # it is being called
+            self.producer = None
+        return True
 
     def drive(self, generator: Generator[Any, Any, Any]) -> None:
         """Run a sync generator to its end, on this worker thread and in this context."""
         try:
-            # The user's code runs only in the steps of this loop.  The body is the engine's, so
-            # it is uninterruptible: a strike (see ``guards/cells.py``) must not hit it.
+            # The user's code runs only in the steps of this loop.  A strike (see
+            # ``guards/cells.py``) may hit the body, too: it may lose the item, of an input that is
+            # cancelled.  What takes a lock is uninterruptible.
             for item in generator:
                 kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
                 if id(kind) in NOT_RUN:
                     raise _refused_item(item, is_async=False)
-                with uninterruptible:
-                    goes_on = self._hand_over(item)
-                del item
-                if not goes_on:
+                if not self.offer(item):
                     return
+                del item
+                # As `may_go_on`, without the lock: while nothing is added, room only grows.
+                if len(self.items) >= AHEAD:
+                    self._wait_for_room()
         finally:
             try:
                 _close(generator)
@@ -203,15 +232,12 @@ class Stream:
                 _close(generator)
                 raise
 
-    def _hand_over(self, item: Any) -> bool:
-        """Add `item`, then wait for room for the next; false if the stream takes no more."""
-        if not self.offer(item):
-            return False
-        del item
+    @uninterruptible
+    def _wait_for_room(self) -> None:
         while True:
             waiter = self._clock.make_waiter()
             if self.may_go_on(waiter.wake):
-                return True
+                return
             if self._on_full is not None:
                 self._on_full()
             park(self._clock, waiter)
@@ -227,7 +253,7 @@ class Stream:
                 if not self.offer(item):
                     return
                 del item
-                while True:
+                while len(self.items) >= AHEAD:  # see `drive`
                     room = loop.create_future()
                     if self.may_go_on(_waker(loop, room)):
                         break

@@ -209,27 +209,23 @@ def block_loop() -> Callable[[], None] | None:
 
 
 class ReaderHere:
-    """Finds the reader of a stream, for each item, and remembers the last one.
+    """Finds the reader of a stream, and says for which thread and input that holds.
 
-    The reader is mostly the same as for the previous item.
+    The reader is mostly the same as for the previous item: see `_read` in ``calling/waited.py``.
     """
 
-    __slots__ = ("_input", "_reader", "_thread")
+    __slots__ = ("input", "thread")
 
     def __init__(self) -> None:
-        self._thread: int = 0
-        self._input: Input | None = None
-        self._reader: Reader | None = None
+        self.thread: int = 0  # no thread
+        self.input: Input | None = None
 
     def find(self) -> Reader:
-        thread, input = Real.get_ident(), current_input()
-        reader = self._reader
-        if reader is None or thread != self._thread or input is not self._input:
-            self._thread, self._input = thread, input
-            reader = reader_here()
-            # Do not remember a task: on the same thread, in the same input, another task may
-            # read the next item.
-            self._reader = reader if reader[2] is None else None
+        reader = reader_here()
+        # Not for a task: on the same thread, in the same input, another task may read the next
+        # item.
+        self.thread = Real.get_ident() if reader[2] is None else 0
+        self.input = running_input.get(None)
         return reader
 
 
