@@ -93,6 +93,10 @@ persist: bool = False
 # clock or a probe has threads all the same.
 placement: object = None
 
+# Whether the event loops of containers are those of uvloop, which the extra `uvloop` installs.
+# Read when a container starts; a run with a virtual clock has its own loops all the same.
+uvloop: bool = False
+
 # Whether the schedules of functions (Period and Cron) call them while a run lasts.  Read when a run
 # begins.
 schedules: bool = True

@@ -40,7 +40,7 @@ from .package import import_path, is_as_modal, use_objects_elsewhere, working_di
 # The settings of ``config.py`` that count in a container.
 SETTINGS: Final = (
     *("strict", "default_timeout", "exit_grace", "cancel_grace", "abandoned_seconds"),
-    *("slow_loop_seconds", "home", "persist"),
+    *("slow_loop_seconds", "home", "persist", "uvloop"),
 )
 
 

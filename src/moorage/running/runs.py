@@ -24,7 +24,7 @@ from ..exception import ExecutionError
 from ..placing.placements import Placements
 from ..runtime import forking
 from ..runtime.background import flush, log
-from ..runtime.clocks.clock import Clock, system_clock
+from ..runtime.clocks.clock import Clock, system_clock, uvloop_maker
 from ..runtime.clocks.timekeeper import process_timekeeper
 from ..runtime.containers.residents import Visit, is_visit
 from ..runtime.guards.interrupts import interrupts
@@ -73,6 +73,8 @@ class Run:
     ) -> None:
         if serialize:
             check_installed()
+        if config.uvloop:
+            uvloop_maker()  # said here, and not at the first start of a container
         self.name: str = name
         self.probe: Probing | None = probe
         self.ambient: bool = ambient

@@ -11,10 +11,13 @@ Begin at `Clock`, then `RealClock`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ... import config
+from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from .bells import Bell, make_bell
@@ -136,10 +139,27 @@ class RealClock:
         return True
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return Real.new_event_loop()
+        return uvloop_maker()() if config.uvloop else Real.new_event_loop()
 
     def __repr__(self) -> str:
         return "<RealClock>"
+
+
+def uvloop_maker() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes an event loop of uvloop.
+
+    Raises:
+        InvalidError: if uvloop is not installed.
+    """
+    try:
+        uvloop: Any = importlib.import_module("uvloop")
+    except ImportError:
+        raise InvalidError(
+            "moorage.config.uvloop is true, and uvloop is not installed; "
+            'write pip install "moorage[uvloop]"'
+        ) from None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 system_clock: Final[Clock] = RealClock()

@@ -18,6 +18,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
+from ... import config
 from .. import forking
 from ..background import log
 from ..clocks.clock import RealWaiter, join_threads
@@ -323,7 +324,7 @@ class LocalContainer:
         """Return the container's loop; open the loop if there is none yet."""
         if self._loop is not None:
             return self._loop
-        reads = self._threads.reads
+        reads = None if config.uvloop else self._threads.reads
         loop = self._clock.new_event_loop() if reads is None else reads.new_event_loop()
         self._loop = self._start.loop = loop
         self._executor = LoopExecutor(self._name)
