@@ -628,8 +628,9 @@ def test_results_that_come_back_when_they_die_do_no_harm(monkeypatch):
     registry.sweep()
 
 
-def test_an_expired_call_lets_its_result_go(monkeypatch):
-    monkeypatch.setattr(config, "findable_calls", 0)
+@pytest.mark.parametrize("findable", [0, 10])
+def test_an_expired_call_lets_its_result_go(monkeypatch, findable):
+    monkeypatch.setattr(config, "findable_calls", findable)
     app = App()
 
     class Result:
@@ -640,11 +641,15 @@ def test_an_expired_call_lets_its_result_go(monkeypatch):
         return Result()
 
     with app.run():
-        alive = weakref.ref(make.spawn().get())
+        call = make.spawn()
+        assert call.object_id  # who has read it may look for the call
+        alive = weakref.ref(call.get())
+        del call
         with pytest.raises(NotFoundError):
             FunctionCall.from_id("fc-sweep").get(timeout=0)
-        gc.collect()
-        assert alive() is None
+    # The run has ended, and with it the thread that has returned the result.
+    gc.collect()
+    assert (alive() is None) == (findable == 0)
 
 
 def test_a_call_that_was_not_accepted_is_not_kept():

@@ -257,6 +257,8 @@ def _walk(module: ModuleType, qualname: str) -> Any:
 def _is_found_again(module: ModuleType) -> bool:
     """Return whether another process that imports this name gets the module of the same file."""
     name = module.__name__
+    if _is_of_interpreter(module):
+        return True
     parent, _, _ = name.rpartition(".")
     path: Any = None
     if parent:
@@ -271,15 +273,27 @@ def _is_found_again(module: ModuleType) -> bool:
         except Exception:
             continue
         if spec is not None:
-            return spec.origin is None or _is_same_file(
-                spec.origin, getattr(module, "__file__", None)
-            )
+            file = getattr(module, "__file__", None)
+            return spec.origin is None or (file is not None and _is_same_file(spec.origin, file))
     return False
 
 
-def _is_same_file(origin: str, file: str | None) -> bool:
-    if file is None:
-        return origin in ("built-in", "frozen")
+def _is_of_interpreter(module: ModuleType) -> bool:
+    """Whether a module is of the standard library, and no other one of the same name.
+
+    One that the interpreter has frozen, such as `abc`, is found as such, though it has a file;
+    `collections.abc` has the file of another one.
+    """
+    if module.__name__.partition(".")[0] not in sys.stdlib_module_names:
+        return False
+    file: str | None = getattr(module, "__file__", None)
+    return file is None or file.startswith(_LIBRARY)
+
+
+_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep
+
+
+def _is_same_file(origin: str, file: str) -> bool:
     try:
         return os.path.samefile(origin, file)
     except OSError:

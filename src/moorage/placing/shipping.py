@@ -18,7 +18,6 @@ import functools
 import importlib
 import io
 import pickle
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from types import CodeType, FunctionType
@@ -30,6 +29,7 @@ from ..runtime.input import Input, Target
 from ..runtime.labels import Shown
 from ..serialize.culprits import Part, argument_parts, error_text, find_culprit
 from .annotated import NOTHING, Named, names_of_class, names_of_function
+from .classes import as_written
 from .definitions import reduced_definition
 from .errors import reduced_error
 from .frames import LARGE, Buffer
@@ -140,7 +140,7 @@ def _pickler_class() -> Any:
         how: Any = reduced
         if isinstance(reduced, tuple) and len(how) > 2:  # not by its name
             if isinstance(value, type):
-                return _with_names_of_class(self, value, _in_order_of_source(value, reduced))
+                return as_written(value, reduced, _taken(self, names_of_class(value)).values)
             if type(value) is FunctionType:
                 _add_names(self, value, reduced)
         return how
@@ -156,24 +156,6 @@ def _add_names(pickler: Any, function: FunctionType, reduced: Any) -> None:
     state = reduced[2][1]
     state["__globals__"] = values | state["__globals__"]
     state["_cloudpickle_submodules"] += modules
-
-
-def _with_names_of_class(pickler: Any, kind: type, reduced: Any) -> Any:
-    """Return how a class is made, with the globals that its annotations name."""
-    values, modules = _taken(pickler, names_of_class(kind))
-    if not values:
-        return reduced
-    make, args, state, items, pairs, fill = reduced
-    return make, args, (state, fill, values, modules), items, pairs, _fill_named
-
-
-def _fill_named(kind: type, state: Any) -> None:
-    """Fill a class of the program, and add the variables of the program that it names."""
-    inner, fill, values, _ = state
-    variables = vars(sys.modules["__main__"])
-    for name, value in values.items():
-        variables.setdefault(name, value)
-    fill(kind, inner)
 
 
 def _taken(pickler: Any, found: Named) -> Named:
@@ -201,16 +183,6 @@ def _pickles(pickler: Any, value: object) -> bool:
 
 def _is_module(module: object) -> bool:
     return True  # code that is an argument goes by value only if `__main__` has it
-
-
-def _in_order_of_source(kind: type, reduced: Any) -> Any:
-    """Return how a class is made, with its attributes in their order, which cloudpickle sorts.
-
-    The order of hooks and of methods is that of the source.
-    """
-    attributes, slots = reduced[2]
-    ordered = {name: attributes[name] for name in vars(kind) if name in attributes}
-    return *reduced[:2], (ordered | attributes, slots), *reduced[3:]
 
 
 def check_installed() -> None:
