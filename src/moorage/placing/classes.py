@@ -26,12 +26,15 @@ from contextlib import contextmanager
 from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
+from ..runtime import forking
 from ..runtime.real import Real
 
 # Classes that were made here, and have no attributes yet.  Guarded by the lock, as are changes of
 # `__init_subclass__`.
 _unfilled: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 _lock: Final = Real.RLock()
+
+forking.in_child(lambda: forking.renew(_lock))
 
 
 def as_written(kind: type, reduced: Any, named: Mapping[str, Any]) -> Any:
