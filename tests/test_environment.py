@@ -51,7 +51,7 @@ def reader(app=None, **options):
 
 
 def messages(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "moorage"]
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 # -- which value counts ------------------------------------------------------------------

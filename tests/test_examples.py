@@ -98,7 +98,7 @@ def test_stdlib_index_has_every_file_in_one_container(
     (shares,) = re.findall(r"^files by each Indexer +(.*)$", sixty_files.stdout, re.M)
     told = re.findall(r"^an Indexer ends after (\d+) files$", sixty_files.stdout, re.M)
 
-    assert sorted(map(int, shares.split(", "))) == sorted(map(int, told))
+    assert sorted(map(int, shares.split(", "))) == sorted(map(int, told)), sixty_files
     assert sum(map(int, told)) == 60
 
 

@@ -48,7 +48,7 @@ def values_in_a_function(*secrets, **options):
 
 
 def messages(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "moorage"]
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 # -- values in the program -----------------------------------------------------------------

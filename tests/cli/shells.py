@@ -137,6 +137,7 @@ class Shell:
                 file = getattr(sys.modules[name], "__file__", None) or ""
                 if name in ("modal", "modal_stdin_app") or file.startswith(str(self.folder)):
                     del sys.modules[name]
+            sys.modules.update(modules)  # a program may have the name of a module of the tests
             sys.path_importer_cache.pop(str(self.folder), None)
         return Outcome(
             code if isinstance(code, int) else 0 if code is None else 1, streams.out, streams.err
