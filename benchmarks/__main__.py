@@ -60,7 +60,8 @@ RESULTS = """\
 # Results
 
 Written by `make bench`: what was measured last, on the machine and with the versions of the first
-line.  [README.md](README.md) says what the groups are.
+line.  [README.md](README.md) says what the groups are, and
+[What a call costs](../docs/performance.md) what to do about it.
 """
 # One name for several groups.
 FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}

@@ -18,6 +18,7 @@ Begin at `Answers.called`, then `_submit`, then `_answer`.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from array import array
 from collections import deque
@@ -47,6 +48,7 @@ from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import Call, SealedError
 from ..placing.shipping import Packed, pack, pack_result
 from ..placing.targets import child_target
+from ..runtime.background import log
 from ..runtime.containers.streaming import AHEAD, Stream, stream_of
 from ..runtime.context import running_input
 from ..runtime.input import Input, Kind, Target, next_call_number
@@ -306,6 +308,9 @@ class Answers:
             else:
                 self._submit(number, parent, what, blobs)
         except BaseException as error:
+            if not number:  # nobody waits for an answer
+                log(logger, logging.ERROR, "a message of %s", self._container, exc_info=error)
+                return
             self._reply(number, failure_of(error), _NO_TARGET)
 
     def _carry_out_all(
@@ -573,6 +578,8 @@ class Answers:
 
 Row = tuple[tuple[Any, ...], "dict[str, Any] | None"]
 """The arguments of one input."""
+
+logger: Final = logging.getLogger("moorage")
 
 _SPAWNING: Final = (SPAWN, SPAWN_MANY)
 _WAITED: Final = (RUN, RUN_OUTSIDE)
