@@ -21,6 +21,7 @@ from moorage.exception import (
 )
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.input import call_id
+from placing.outside import wait_for
 
 
 def make_app():
@@ -647,9 +648,11 @@ def test_an_expired_call_lets_its_result_go(monkeypatch, findable):
         del call
         with pytest.raises(NotFoundError):
             FunctionCall.from_id("fc-sweep").get(timeout=0)
-    # The run has ended, and with it the thread that has returned the result.
     gc.collect()
-    assert (alive() is None) == (findable == 0)
+    if findable:
+        assert alive() is not None
+    else:  # the thread that has returned the result may not have ended yet
+        wait_for(lambda: alive() is None)
 
 
 def test_a_call_that_was_not_accepted_is_not_kept():

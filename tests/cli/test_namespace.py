@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from placing.outside import wait_for
+
 from .users import STRANGER, User, skip_if_refused
 
 pytestmark = [
@@ -67,8 +69,8 @@ def allowed(everybody: User) -> User:
 def user(allowed: User) -> Iterator[User]:
     """The user, with nothing left of other tests, and of this one."""
     yield allowed
-    assert at_the_root() == []
-    assert allowed.left == []
+    # The helpers end after their processes.
+    wait_for(lambda: at_the_root() == [] and allowed.left == [])
 
 
 @pytest.fixture(params=["user", "root"] if IS_ROOT else ["user"])
@@ -79,8 +81,7 @@ def anybody(request: pytest.FixtureRequest) -> Iterator[User]:
         return
     root = User()
     yield root
-    assert at_the_root() == []
-    assert root.left == []
+    wait_for(lambda: at_the_root() == [] and root.left == [])
     root.remove()
 
 

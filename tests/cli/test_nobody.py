@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from placing.outside import wait_for
+
 from .users import NOBODY, User, skip_if_refused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
@@ -63,8 +65,7 @@ def nobody() -> Iterator[User]:
 def _namespaces(nobody: User, root_directory: None) -> Iterator[None]:
     skip_if_refused(nobody)
     yield
-    assert [name for name in os.listdir("/") if "moorage" in name] == []
-    assert nobody.left == []
+    wait_for(lambda: nobody.left == [] and not [n for n in os.listdir("/") if "moorage" in n])
 
 
 def moorage(nobody: User, *arguments: str) -> tuple[int, str, str]:
