@@ -16,7 +16,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -124,17 +124,18 @@ class Output:
         _write(sys.stdout, "")
         with self.lock:
             self.live("")
-            begun, self._is_begun = self._is_begun or self._is_in_use(), False
-            _write(self._terminal or self._stderr, f"\n{line}\n" if begun else f"{line}\n")
+            with self._unless_in_use() as is_free:
+                begun, self._is_begun = self._is_begun or not is_free, False
+                _write(self._terminal or self._stderr, f"\n{line}\n" if begun else f"{line}\n")
 
     @property
     def has_live_line(self) -> bool:
         """Whether there is a terminal on which a line can be written anew."""
         return self._terminal is not None
 
-    def _is_in_use(self) -> bool:
-        """Whether a container has begun a line, or reads."""
-        return self._shared >= 0 and terminal.is_in_use(self._shared)
+    def _unless_in_use(self) -> AbstractContextManager[bool]:
+        """Keep containers from beginning a line; false if one has begun a line, or reads."""
+        return nullcontext(True) if self._shared < 0 else terminal.unless_in_use(self._shared)
 
     # -- what the program's streams ask: see `Beside` ------------------------------------------
 
@@ -156,12 +157,13 @@ class Output:
             if terminal is None or self._is_begun or not (line or self._is_live):
                 return
             width = shutil.get_terminal_size().columns - 1
-            if self._is_in_use():
-                self._is_live = False  # the container has removed it
-                return
-            # The cursor goes back to the beginning: what a child process writes goes over it.
-            _write(terminal, f"{_REMOVE_LINE}{line[:width]}\r" if line else _REMOVE_LINE)
-            self._is_live = bool(line)
+            with self._unless_in_use() as is_free:
+                if not is_free:
+                    self._is_live = False  # the container has removed it
+                    return
+                # The cursor goes back to the beginning: what a child process writes goes over it.
+                _write(terminal, f"{_REMOVE_LINE}{line[:width]}\r" if line else _REMOVE_LINE)
+                self._is_live = bool(line)
 
 
 class _Watch:

@@ -5,7 +5,7 @@ terminal, and the system does not let it read there.  Owns what goes beyond that
 
 - The live line of a command.  A container that prints removes it: it writes "erase the rest of this
   line" before its own.  While its line has no end, as a progress bar's, it holds a lock on the
-  terminal, and the command shows no live line (`is_in_use`).
+  terminal, and the command shows no live line (`unless_in_use`).
 - Reading, with ``moorage run -i``.  A container that reads takes the terminal: it makes its group
   the one in the foreground, and gives that back at the end of a prompt of `pdb`, of `input`, or of
   the input (of the function) that has read.  One container has the terminal at a time.  If it dies,
@@ -73,8 +73,11 @@ def is_terminal(number: int) -> bool:
 # -- in the program's process ----------------------------------------------------------------
 
 
-def is_in_use(terminal: int) -> bool:
-    """Whether a container has begun a line on the terminal, or reads there.
+@contextmanager
+def unless_in_use(terminal: int) -> Generator[bool]:
+    """Keep containers from beginning a line until the block ends.
+
+    False in the block if one has begun a line on the terminal, or reads there.
 
     Args:
         terminal: a descriptor of `open_terminal`.
@@ -84,9 +87,12 @@ def is_in_use(terminal: int) -> bool:
     try:
         fcntl.flock(terminal, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return True
-    fcntl.flock(terminal, fcntl.LOCK_UN)
-    return False
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(terminal, fcntl.LOCK_UN)
 
 
 def open_terminal() -> int:
@@ -283,12 +289,13 @@ class _Lines:
         self._is_begun = False
 
     def before_text(self) -> str:
-        return "" if self._is_begun else _ERASE_REST
+        if self._is_begun:
+            return ""
+        self._terminal.hold_line(self)  # before the text: a live line would stand behind it
+        return _ERASE_REST
 
     def after_text(self, is_begun: bool) -> None:
-        if is_begun and not self._is_begun:
-            self._terminal.hold_line(self)
-        elif self._is_begun and not is_begun:
+        if not is_begun:
             self._terminal.let_line_go(self)
         self._is_begun = is_begun
 
