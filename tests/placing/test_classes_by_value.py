@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linu
 PROGRAM = """
 from __future__ import annotations
 
-import abc, collections.abc, copy, dataclasses, enum, functools, os, sys, typing
+import abc, collections.abc, copy, dataclasses, decimal, enum, functools, os, sys, typing
 
 import moorage
 
@@ -133,6 +133,13 @@ class Paper(Size, enum.Enum):
     A4 = 210
 
 
+class Price(decimal.Decimal, enum.Enum):
+    LOW = "1.5"
+
+    def twice(self):
+        return 2 * self.value
+
+
 class Shape(abc.ABC):
     @abc.abstractmethod
     def area(self): ...
@@ -191,6 +198,7 @@ def look():
     assert Level(9) is Level.LOW and Rights(3) == Rights.READ | Rights.WRITE
     assert Rights.READ in Rights(3) and Rights(3).name == "READ|WRITE"
     assert Word.HELLO == "hello" and Paper.A4.width == 210
+    assert Price.LOW.twice() == decimal.Decimal("3.0")
     assert issubclass(Square, Shape) and Square().area() == 4
     try:
         Shape()

@@ -21,9 +21,8 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
 from ..runtime import forking
@@ -37,7 +36,7 @@ _lock: Final = Real.RLock()
 forking.in_child(lambda: forking.renew(_lock))
 
 
-def as_written(kind: type, reduced: Any, named: Mapping[str, Any]) -> Any:
+def as_written(kind: type, reduced: Any, named: dict[str, Any]) -> Any:
     """Return how `kind` is made, as ``__reduce__`` says it.
 
     Args:
@@ -45,26 +44,25 @@ def as_written(kind: type, reduced: Any, named: Mapping[str, Any]) -> Any:
         reduced: what cloudpickle says.
         named: globals that its annotations name: see ``annotated.py``.
     """
-    make, args, (attributes, _), *_, fill = reduced
+    _, args, (attributes, _), *_, fill = reduced
     ordered = {name: attributes[name] for name in vars(kind) if name in attributes}
     attributes = ordered | attributes
+    make: Any
     if issubclass(kind, enum.Enum):
         members = _members(kind)
-        if members is not None:
-            make, args = _made_enum, (type(kind), kind.__bases__, *args[1:3], members, *args[4:6])
-            attributes = {k: v for k, v in attributes.items() if k not in kind.__members__}
+        if members is None:
+            return reduced  # as cloudpickle makes it, and fills it
+        make, args = _made_enum, (type(kind), kind.__bases__, *args[1:3], members, *args[4:6])
+        attributes = {k: v for k, v in attributes.items() if k not in kind.__members__}
     else:
         constructor, name, bases, given, *others = args
         given = {**given, "__qualname__": kind.__qualname__}
         if "__slots__" in attributes and not issubclass(kind, tuple):
-            attributes = {
-                name: value
-                for name, value in attributes.items()
-                if type(value) is not MemberDescriptorType
-            }
+            descriptor = types.MemberDescriptorType
+            attributes = {k: v for k, v in attributes.items() if type(v) is not descriptor}
             given = {**given, "__slots__": attributes.pop("__slots__")}
         make, args = _made_class, (constructor, name, bases, kind.__bases__, given, others[0])
-    return make, args, ((attributes, {}), fill, dict(named)), None, None, _fill
+    return make, args, ((attributes, {}), fill, named), None, None, _fill
 
 
 # -- in the other process ----------------------------------------------------------------
@@ -81,12 +79,12 @@ def _made_class(
     known = _known(number)
     if known is not None:
         return known
-    foreign = next(each for each in metaclass.__mro__ if not _is_of_program(each))
+    foreign = _foreign(metaclass)
     with _without_hooks(real_bases):
         if foreign is metaclass:
             made = types.new_class(name, bases, {"metaclass": metaclass}, lambda n: n.update(given))
         else:
-            made = foreign.__new__(metaclass, name, real_bases, {**given})
+            made = foreign.__new__(metaclass, name, real_bases, given)
     return _tracked(number, made)
 
 
@@ -163,15 +161,12 @@ def _made_enum(
         made._value_ = member.value
         return made
 
-    own: dict[str, Any] = {"__new__": new, "__init__": _nothing}
     namespace: Any = metaclass.__prepare__(name, bases)
-    for key, value in own.items():
-        namespace[key] = value
+    namespace["__new__"], namespace["__init__"] = new, _nothing
     for member in members:
         namespace[member.name] = enum.member(member.value)
-    foreign = next(each for each in metaclass.__mro__ if not _is_of_program(each))
     with _without_hooks(bases):
-        made: Any = foreign.__new__(metaclass, name, bases, namespace)
+        made: Any = _foreign(metaclass).__new__(metaclass, name, bases, namespace)
     made.__module__, made.__qualname__ = module, qualname
     type.__delattr__(made, "__init__")  # that of the class comes with its attributes
     for member in members:
@@ -206,6 +201,11 @@ def _tracker() -> Any:
 def _known(number: str) -> type | None:
     known: type | None = _tracker()._DYNAMIC_CLASS_TRACKER_BY_ID.get(number)
     return known
+
+
+def _foreign(metaclass: Any) -> Any:
+    """Return the first of the types of `metaclass` that is not the program's."""
+    return next(each for each in metaclass.__mro__ if not _is_of_program(each))
 
 
 def _is_of_program(kind: type) -> bool:
