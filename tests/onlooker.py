@@ -42,6 +42,15 @@ class Notes(list[T]):
         self._onlooker.look()
 
 
+def messages_of_this_test(caplog: Any) -> list[str]:
+    """Return what the library has logged.
+
+    Not the errors of calls of other tests that nobody has read, which a collection may find now.
+    """
+    found = [record.getMessage() for record in caplog.records if record.name == "moorage"]
+    return [each for each in found if "nobody has read its error" not in each]
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait until `condition()` is true, of pools that are there; those that have no probe
     have one meanwhile.

@@ -16,6 +16,7 @@ import pytest
 import moorage as modal
 from moorage.exception import ExecutionError, InvalidError, NotFoundError
 from moorage.testing import FakeContainer
+from onlooker import messages_of_this_test
 
 NAMES = [f"MOORAGE_TEST_{letter}" for letter in "ABCDE"]
 A, B, C, D, E = NAMES
@@ -48,10 +49,6 @@ def reader(app=None, **options):
         return seen()
 
     return read, app
-
-
-def messages(caplog):
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 # -- which value counts ------------------------------------------------------------------
@@ -406,7 +403,7 @@ def test_two_values_of_one_variable_warn_once_without_the_values(caplog):
             "hunter3",
             "hunter3",
         ]
-    (text,) = messages(caplog)
+    (text,) = messages_of_this_test(caplog)
     assert [part in text for part in (A, "first", "second", "hunter")] == [True] * 3 + [False]
 
 
@@ -466,7 +463,7 @@ def test_the_working_directory_is_left_alone_with_one_warning(caplog):
     with caplog.at_level(logging.WARNING, "moorage"), app.run():
         for read in functions:
             read.remote()
-    (text,) = messages(caplog)
+    (text,) = messages_of_this_test(caplog)
     assert "'/app'" in text
     assert os.getcwd() == before
 

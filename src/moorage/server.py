@@ -41,10 +41,8 @@ class Server:
 
     _moorage_registered: Final = True
     _moorage_registered_by = "@app.server()"
-    # The class under ``@app.server()``, and the handle of its containers; None for a server that
-    # was named.
-    _user_class: type | None = None
-    _class: object = None
+    # The class of its containers; None for a server that was named.
+    _class: Any = None
     _find_endpoint: Callable[[], ServerEndpoint] = staticmethod(_unknown)
 
     # How another process finds the server: see `_moorage_crosses`.
@@ -52,12 +50,11 @@ class Server:
 
     @classmethod
     def _of_class(
-        cls, app: object, user_class: type, handle: object, name: str, endpoint: ServerEndpoint
+        cls, app: object, user_class: type, served: object, name: str, endpoint: ServerEndpoint
     ) -> Server:
         made = cls()
         made._app = app
-        made._user_class = user_class
-        made._class = handle
+        made._class = served
         made._find_endpoint = lambda: endpoint
         made.__name__ = name
         made.__doc__ = user_class.__doc__
@@ -71,7 +68,7 @@ class Server:
         """Return what finds the server in another process: its module, its app, or its name."""
         found = self._refers
         if found is None:
-            if self._user_class is None:
+            if self._class is None:
                 return Server, ()  # of an id of Modal's
             found = reference_of_global(self) or (_server_of_app, (self._app, self.__name__))
             self._refers = found
@@ -79,7 +76,8 @@ class Server:
 
     def _moorage_code(self) -> type | None:
         """Return the code in whose place this object is: see ``placing/blueprints.py``."""
-        return self._user_class
+        code: type | None = None if self._class is None else self._class._moorage_code()
+        return code
 
     @classmethod
     def from_name(

@@ -66,6 +66,8 @@ from .registry import registry
 if TYPE_CHECKING:
     from .ways import Called
 
+logger: Final = logging.getLogger("moorage")
+
 
 class Container(Protocol):
     """What answers need of their `RemoteContainer`."""
@@ -578,8 +580,6 @@ class Answers:
 
 Row = tuple[tuple[Any, ...], "dict[str, Any] | None"]
 """The arguments of one input."""
-
-logger: Final = logging.getLogger("moorage")
 
 _SPAWNING: Final = (SPAWN, SPAWN_MANY)
 _WAITED: Final = (RUN, RUN_OUTSIDE)

@@ -337,15 +337,9 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             call.reader = reader_here()
             there, item = stream.take_nowait()
             if not there:
-                waiter = make_async_waiter()
-                ended = stream.ended
-                there, item = stream.take_nowait(waiter.wake)
-                if not there:
-                    if ended:
-                        break
-                    if not stream.ended:
-                        await wait_for(pool, waiter, input)
-                    continue
+                there, item = await _next_item_async(stream, pool, input)
+            if not there:
+                break
             yield item
             del item
     except GeneratorExit:
@@ -361,6 +355,18 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
                 raise error_of(input.outcome)
         finally:
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
+
+
+async def _next_item_async(stream: Stream, pool: Pool, input: Input) -> tuple[bool, Any]:
+    """As `_next_item`, for a task, if no item is there."""
+    while True:
+        waiter = make_async_waiter()
+        ended = stream.ended
+        there, item = stream.take_nowait(waiter.wake)
+        if there or ended:
+            return there, item
+        if not stream.ended:
+            await wait_for(pool, waiter, input)
 
 
 @uninterruptible

@@ -14,7 +14,7 @@ import ast
 import functools
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple, cast
 
@@ -33,7 +33,8 @@ NOTHING: Final = Named({}, [])
 
 def names_of_function(function: FunctionType) -> Named:
     """Return what the annotations of a function, and of those defined in it, name."""
-    return _found([*_texts(function.__annotations__), *_inner(function.__code__)], function)
+    texts = [*_texts(function.__annotations__), *_inner(function.__code__)]
+    return _found(texts, function.__globals__)
 
 
 def names_of_class(kind: type) -> Named:
@@ -41,17 +42,16 @@ def names_of_class(kind: type) -> Named:
 
     Annotations of a class are evaluated with the variables of its module, so there must be one.
     """
-    module = sys.modules.get(kind.__module__)
-    if module is None or kind.__module__ != "__main__":
+    if kind.__module__ != "__main__":
         return NOTHING
-    annotations: Any = vars(kind).get("__annotations__")
-    if annotations is None and sys.version_info >= (3, 14):
-        annotations = kind.__annotations__
-    return _found(list(_texts(annotations or {})), module)
+    annotated: Any = vars(kind).get("__annotations__")
+    if annotated is None and sys.version_info >= (3, 14):
+        annotated = kind.__annotations__
+    return _found(_texts(annotated or {}), vars(sys.modules["__main__"]))
 
 
-def _texts(annotations: Mapping[str, Any]) -> Iterator[str]:
-    for value in annotations.values():
+def _texts(annotated: Mapping[str, Any]) -> Iterator[str]:
+    for value in annotated.values():
         yield from _texts_in(value)
 
 
@@ -84,10 +84,7 @@ def _inner(code: CodeType) -> Iterator[str]:
             yield from _inner(inner)
 
 
-def _found(texts: list[str], where: FunctionType | ModuleType) -> Named:
-    if not texts:
-        return NOTHING
-    variables = where.__globals__ if isinstance(where, FunctionType) else vars(where)
+def _found(texts: Iterable[str], variables: Mapping[str, Any]) -> Named:
     found = Named({}, [])
     for text in texts:
         for name, *attributes in _paths(text):

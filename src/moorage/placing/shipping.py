@@ -19,7 +19,7 @@ import importlib
 import io
 import pickle
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType, FunctionType
 from typing import Any, Final
 
@@ -137,13 +137,13 @@ def _pickler_class() -> Any:
             named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
             return make, named, *rest
         reduced: Any = base.reducer_override(self, value)
-        how: Any = reduced
-        if isinstance(reduced, tuple) and len(how) > 2:  # not by its name
-            if isinstance(value, type):
-                return as_written(value, reduced, _taken(self, names_of_class(value)).values)
-            if type(value) is FunctionType:
-                _add_names(self, value, reduced)
-        return how
+        if reduced is NotImplemented or len(reduced) < 3:
+            return reduced  # by its name
+        if isinstance(value, type):
+            return as_written(value, reduced, _taken(self, names_of_class, value).values)
+        if type(value) is FunctionType:
+            _add_names(self, value, reduced)
+        return reduced
 
     # `tried`: whether a value, by its id, pickles, which only annotations name; None for a pickler
     # that leaves out all such values.
@@ -152,16 +152,17 @@ def _pickler_class() -> Any:
 
 def _add_names(pickler: Any, function: FunctionType, reduced: Any) -> None:
     """Have a function that goes by value take along the globals that its annotations name."""
-    values, modules = _taken(pickler, names_of_function(function))
+    values, modules = _taken(pickler, names_of_function, function)
     state = reduced[2][1]
     state["__globals__"] = values | state["__globals__"]
     state["_cloudpickle_submodules"] += modules
 
 
-def _taken(pickler: Any, found: Named) -> Named:
+def _taken(pickler: Any, names_of: Callable[[Any], Named], code: object) -> Named:
     """Return what goes along of what annotations name: the code can run without the rest."""
-    if pickler.tried is None or not found.values:
+    if pickler.tried is None:
         return NOTHING
+    found = names_of(code)
     values = {name: value for name, value in found.values.items() if _pickles(pickler, value)}
     return Named(values, found.modules)
 

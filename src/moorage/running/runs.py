@@ -20,11 +20,11 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from .. import config
-from ..exception import ExecutionError
+from ..exception import ExecutionError, InvalidError
 from ..placing.placements import Placements
 from ..runtime import forking
 from ..runtime.background import flush, log
-from ..runtime.clocks.clock import Clock, system_clock, uvloop_maker
+from ..runtime.clocks.clock import Clock, find_uvloop, system_clock
 from ..runtime.clocks.timekeeper import process_timekeeper
 from ..runtime.containers.residents import Visit, is_visit
 from ..runtime.guards.interrupts import interrupts
@@ -73,8 +73,11 @@ class Run:
     ) -> None:
         if serialize:
             check_installed()
-        if config.uvloop:
-            uvloop_maker()  # said here, and not at the first start of a container
+        if config.uvloop and find_uvloop() is None:
+            raise InvalidError(
+                "moorage.config.uvloop is true, and uvloop is not installed; "
+                'write pip install "moorage[uvloop]"'
+            )
         self.name: str = name
         self.probe: Probing | None = probe
         self.ambient: bool = ambient

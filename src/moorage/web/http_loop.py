@@ -15,13 +15,12 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from importlib import import_module
 from typing import Any, Final
 
 from ..exception import ExecutionError
 from ..runtime import forking
 from ..runtime.background import log
-from ..runtime.clocks.clock import join_threads, system_clock
+from ..runtime.clocks.clock import find_uvloop, join_threads, system_clock
 from ..runtime.real import Real
 
 logger: Final = logging.getLogger("moorage")
@@ -85,7 +84,7 @@ class HttpLoop:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         """Start the thread.  The caller holds the lock."""
-        loop = _new_loop()
+        loop = (find_uvloop() or Real.new_event_loop)()
         loop.set_exception_handler(_log_error)
         thread = Real.Thread(target=_serve, args=(loop,), name=NAME, daemon=True)
         try:
@@ -97,15 +96,6 @@ class HttpLoop:
             ) from error
         self._loop, self._thread = loop, thread
         return loop
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        uvloop: Any = import_module("uvloop")
-    except ImportError:
-        return Real.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

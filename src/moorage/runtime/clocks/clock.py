@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ... import config
-from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from .bells import Bell, make_bell
@@ -139,25 +138,19 @@ class RealClock:
         return True
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return uvloop_maker()() if config.uvloop else Real.new_event_loop()
+        make = find_uvloop() if config.uvloop else None
+        return Real.new_event_loop() if make is None else make()
 
     def __repr__(self) -> str:
         return "<RealClock>"
 
 
-def uvloop_maker() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes an event loop of uvloop.
-
-    Raises:
-        InvalidError: if uvloop is not installed.
-    """
+def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes an event loop of uvloop; None if it is not installed."""
     try:
         uvloop: Any = importlib.import_module("uvloop")
     except ImportError:
-        raise InvalidError(
-            "moorage.config.uvloop is true, and uvloop is not installed; "
-            'write pip install "moorage[uvloop]"'
-        ) from None
+        return None
     make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return make
 

@@ -72,7 +72,7 @@ class Stream:
         # returns at once.
         self.producer: Wake | None = None
         self._reader: Wake | None = None
-        # Written under the lock.
+        # The first two are written under the lock.
         self._ended = False  # no further item comes; once true, it stays true
         self._closed = False  # the reader reads no more; once true, it stays true
         self._has_begun = False  # an item has come; once true, it stays true
