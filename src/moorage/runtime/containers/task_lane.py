@@ -441,8 +441,8 @@ class TaskLane:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
-        self._keeps = True
-        task = input.runner = self._make_task(self._run(input), loop=self._loop, context=context)
+        self._keeps, make_task = True, self._make_task
+        task = input.runner = make_task(self._run(input), loop=self._loop, context=context)
         self._keeps = False
         if self._watch is not None:
             self._watch.begin(input)
@@ -489,7 +489,7 @@ class TaskLane:
         try:
             if input.cancellation is not None:
                 outcome = input.cancellation
-            elif input.runner.cancelled_early:
+            elif self._stepping is not input.runner and input.runner.cancelled_early:
                 raise asyncio.CancelledError
             else:
                 target = input.call.target
@@ -541,7 +541,8 @@ class TaskLane:
             # not ring for it.
             awake, self._awake = self._awake, True
             is_next = self._following is None and not self._ready
-            following, effects = self._settle(
+            settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
+            following, effects = settle(
                 self._container, input, outcome, True if is_next else None
             )
             if following is not None:
