@@ -169,7 +169,7 @@ def single_blocking(quick: bool) -> Iterator[Group]:
             "µs",
             "an asynchronous input at a time, a plain thread waits for it",
             echo_async,
-            100 if quick else 2000,
+            100 if quick else 1000,
             LIMIT,
             [
                 timed("run_coroutine_threadsafe(...).result()", by_hand),
@@ -204,7 +204,7 @@ def single_awaited(quick: bool) -> Iterator[Group]:
             "µs",
             "an asynchronous input at a time, a task on another loop awaits it",
             echo_async,
-            100 if quick else 2000,
+            100 if quick else 1000,
             LIMIT,
             [
                 timed("wrap_future(run_coroutine_threadsafe(...))", on(runner, by_hand)),

@@ -273,7 +273,7 @@ def starts(quick: bool) -> Iterator[Group]:
         yield _group(
             "elsewhere-start",
             "starts one process after the other; each gives one result",
-            1 if quick else 5,
+            1 if quick else 2,
             [
                 timed("an interpreter that imports moorage.App", _each(_interpreter)),
                 timed("multiprocessing.Process, spawn", _each(_multiprocessing)),

@@ -72,7 +72,7 @@ def requests(quick: bool) -> Iterator[Group]:
                 "µs",
                 f"requests of the inputs to a server on loopback, {REQUESTS} at a time",
                 fetch,
-                400 if quick else 2000,
+                400 if quick else 1000,
                 REQUESTS,
                 [
                     timed("create_task + Semaphore + gather", on(runner, by_hand)),
@@ -262,7 +262,7 @@ def imports(quick: bool) -> Iterator[Group]:
         "µs",
         "the processor's time of an import, without that of the interpreter's start",
         echo,
-        2 if quick else 5,
+        2 if quick else 3,
         1,
         [
             contender("import asyncio", "import asyncio"),

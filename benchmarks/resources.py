@@ -65,7 +65,7 @@ def _group(name: str, what: str, inputs: int, contenders: list[Contender]) -> Gr
 
 @contextmanager
 def puts(quick: bool) -> Iterator[Group]:
-    inputs = 1000 if quick else 20000
+    inputs = 1000 if quick else 10000
     states = [state_of(number) for number in range(inputs)]
     kept: dict[str, bytes] = {}
     lock = threading.Lock()
@@ -112,7 +112,7 @@ def puts(quick: bool) -> Iterator[Group]:
 
 @contextmanager
 def gets(quick: bool) -> Iterator[Group]:
-    inputs = 1000 if quick else 20000
+    inputs = 1000 if quick else 10000
     kept = {f"job-{number}": pickle.dumps(state_of(number), PROTOCOL) for number in range(1000)}
     lock = threading.Lock()
     found: list[Any] = []
@@ -273,7 +273,7 @@ def threads(quick: bool) -> Iterator[Group]:
             yield _group(
                 "queue-threads",
                 "a number goes to a thread that waits for it, and comes back",
-                100 if quick else 3000,
+                100 if quick else 1500,
                 [
                     _contender("queue.Queue with pickling", by_hand, read),
                     _contender("moorage Queue", handed, read, goal=Goal(1.3)),
@@ -347,7 +347,7 @@ def loops(quick: bool) -> Iterator[Group]:
             yield _group(
                 "queue-loops",
                 "a number goes to a task on another loop that waits for it, and comes back",
-                100 if quick else 3000,
+                100 if quick else 1500,
                 [
                     _contender(
                         "asyncio.Queue, pickling, call_soon_threadsafe",

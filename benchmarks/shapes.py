@@ -104,7 +104,7 @@ def methods(quick: bool) -> Iterator[Group]:
             "µs",
             "a method, one call at a time, a plain thread waits for it",
             echo,
-            100 if quick else 2000,
+            100 if quick else 1000,
             synchronous.THREADS,
             [
                 timed("moorage model.run.remote(x)", of_one, function=kept.run),

@@ -127,7 +127,7 @@ def single(quick: bool) -> Iterator[Group]:
             "µs",
             "a synchronous input at a time, a plain thread waits for it",
             echo,
-            100 if quick else 2000,
+            100 if quick else 1000,
             THREADS,
             [
                 timed("executor.submit(...).result()", by_hand),

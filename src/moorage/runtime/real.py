@@ -72,7 +72,8 @@ _NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
         *("current_thread", "enumerate", "get_ident", "main_thread"),
     ),
     asyncio: (
-        *("_get_running_loop", "all_tasks", "create_task", "current_task", "get_running_loop"),
+        *("_enter_task", "_get_running_loop", "_leave_task"),
+        *("all_tasks", "create_task", "current_task", "get_running_loop"),
         *("iscoroutine", "new_event_loop", "run", "shield", "wait", "wait_for"),
         *("Future", "Handle", "Runner", "Task"),
     ),
@@ -472,7 +473,9 @@ class Real:
     # asyncio
     Handle: Final = asyncio.Handle
     Runner: Final = asyncio.Runner
+    _enter_task: Final = _plain(asyncio._enter_task)
     _get_running_loop: Final = _plain(asyncio._get_running_loop)
+    _leave_task: Final = _plain(asyncio._leave_task)
     get_running_loop: Final = _plain(asyncio.get_running_loop)
     all_tasks: Final = _plain(asyncio.all_tasks)
     create_task: Final = _plain(asyncio.create_task)

@@ -8,7 +8,11 @@ Begin at `TaskLane.place`, then `_start_ready`, then `_run`.
 
 The lane makes one task for each input that has a slot, in the input's own context.  The task
 runs the user's coroutine and settles the input.  Settling may grant the slot to another input;
-the task then starts that input's task at once.  The pool does not have to place it.
+the lane then starts that input's task at once.  The pool does not have to place it.
+
+The lane runs the first step of a task itself, and does not leave it to the loop: an input that
+awaits nothing costs the loop no callback (`TaskLane._start`).  The inputs that end in their first
+step follow each other in `_start_ready`, not by recursion.
 """
 
 from __future__ import annotations
@@ -203,6 +207,30 @@ def _end_awaiting() -> None:
     )
 
 
+class _NoContext:
+    """In place of the context of a callback: it runs in no context of its own."""
+
+    def run(self, callback: Callable[..., object], *args: object) -> object:
+        return callback(*args)
+
+
+def let_nest(loop: asyncio.AbstractEventLoop, fileno: int) -> type[asyncio.Handle] | None:
+    """Let the reader of `fileno` run within itself; return the class of the loop's handles.
+
+    User code may run its loop within a task, as ``nest_asyncio`` does.  A loop calls a reader in
+    one context each time, and nobody can enter a context that he is in.
+
+    None if this is not a loop of asyncio's own, with a selector.
+    """
+    try:
+        handle: Any = cast(Any, loop)._selector.get_key(fileno).data[0]
+        handle._context = _NoContext()
+    except (AttributeError, KeyError, TypeError):
+        return None
+    kind: type[asyncio.Handle] = type(handle)
+    return kind if kind.__module__ == "asyncio.events" and hasattr(loop, "_ready") else None
+
+
 class TaskLane:
     """The async inputs of one container.  Made on the loop's thread."""
 
@@ -249,15 +277,26 @@ class TaskLane:
         self._closed = False
 
         # Touched by the loop's thread only:
-        # True while this lane makes a task.  An input that is settled meanwhile starts no
-        # task of another input: the outermost call does that.
-        self._starting = False
+        # The task whose first step `_start` runs.  If it ends in that step, it starts no task of
+        # another input: `_start_ready`, which called `_start`, does that.
+        self._stepping: InputTask | None = None
+        # An input that is RUNNING, and whose task `_start_ready` makes next.
+        self._following: Input | None = None
+        # True while a task is made, whose first step `_call_soon` then keeps: see `_start`.
+        self._keeps = False
+        self._step: Callable[[], object] | None = None  # the step that it has kept
         slow = config.slow_loop_seconds
         self._watch: LoopWatch | None = (
             None if slow is None else LoopWatch(loop, Real.get_ident(), slow)
         )
         self._bell = LoopBell()
         loop.add_reader(self._bell.fileno, self._on_ring)
+        # Whether this lane runs the first steps of its tasks: not on a loop in virtual time, which
+        # chooses the order of the steps, nor on a loop that is not asyncio's own.
+        handles = None if clock.virtual else let_nest(loop, self._bell.fileno)
+        self._runs_steps = handles is not None
+        if handles is not None:
+            vars(loop)["call_soon"] = self._make_call_soon(handles)
 
     def _after_fork(self, *, here: bool) -> None:
         """Disable the lane in a forked child; `here` is true on the loop's thread.
@@ -352,24 +391,28 @@ class TaskLane:
         self._start_ready()
 
     def _start_ready(self) -> None:
-        # If a task ever runs and settles inside _start, as an eager task does, the input
-        # that gets its slot is started by the loop below, not by recursion.
-        if self._starting:
-            return
-        self._starting = True
-        try:
-            for _ in range(STARTS_PER_TURN):
+        """Start `_following`, then the inputs of `_ready`, and those that get their slots.
+
+        An input that ends in its first step may have its slot granted to another input.  That
+        one is started by the loop below, not by recursion.
+        """
+        looks = self._awake  # if true, `place` may not have rung, so look at _ready before leaving
+        for _ in range(STARTS_PER_TURN):
+            input = self._following
+            if input is not None:
+                self._following = None
+            else:
                 with self._lock:
                     input = self._take()
                     # If _ready is empty now, `place` must ring for the next input.
-                    self._awake = more = bool(self._ready)
-                if input is not None:
-                    self._start(input)
-                if not more and not self._ready:
-                    return
-        finally:
-            self._starting = False
-        # _awake stays true: `_start_ready` comes again, so `place` need not ring.
+                    self._awake = looks = bool(self._ready)
+            if input is not None:
+                self._start(input)
+            if not looks and self._following is None and not self._ready:
+                return
+            if self._closed:
+                return  # this is a child process, which the input has forked
+        # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
         self._loop.call_soon(self._start_ready, context=Context())
 
     def _take(self) -> Input | None:
@@ -384,14 +427,60 @@ class TaskLane:
         return None
 
     def _start(self, input: Input) -> None:
+        """Make the task of `input`, and run its first step if `_runs_steps`.
+
+        A new task has the loop call its first step soon, by ``loop.call_soon``.  While the task
+        is made, that keeps the step, and this method runs it.  The step needs no callback of the
+        loop then, which costs as much as all else that the loop does for an input.  A task that is
+        made with ``eager_start=True`` (Python 3.12) runs its first step before its constructor
+        returns: another thread could not cancel the input in that step, because the input does not
+        know its task yet.
+        """
         context = input.call.context.copy()
         if decimal_context in context:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
-        input.runner = self._make_task(self._run(input), loop=self._loop, context=context)
+        self._keeps, make_task = True, self._make_task
+        task = input.runner = make_task(self._run(input), loop=self._loop, context=context)
+        self._keeps = False
         if self._watch is not None:
             self._watch.begin(input)
+        step = self._step
+        if step is not None:
+            self._step = None
+            # Not None if the code of an input runs the loop, within its own first step.
+            outer, self._stepping = self._stepping, task
+            try:
+                context.run(step)
+            finally:
+                self._stepping = outer
+
+    def _make_call_soon(
+        self, make: type[asyncio.Handle]
+    ) -> Callable[..., asyncio.Handle | None]:
+        """Return the ``call_soon`` of the loop, which keeps the first step of a task of this lane.
+
+        For all else it does what the loop's own does, in fewer calls.
+        """
+        loop: Any = self._loop
+        stock, ready = loop.call_soon, loop._ready
+
+        def call_soon(
+            callback: Callable[..., object], *args: Any, context: Context | None = None
+        ) -> asyncio.Handle | None:
+            if self._keeps:
+                self._keeps = False
+                self._step = callback
+                return None
+            if loop._closed or loop._debug:
+                handle: asyncio.Handle = stock(callback, *args, context=context)
+                return handle
+            handle = make(callback, args, loop, context)
+            ready.append(handle)
+            return handle
+
+        return call_soon
 
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the input that gets its slot."""
@@ -400,7 +489,7 @@ class TaskLane:
         try:
             if input.cancellation is not None:
                 outcome = input.cancellation
-            elif input.runner.cancelled_early:
+            elif self._stepping is not input.runner and input.runner.cancelled_early:
                 raise asyncio.CancelledError
             else:
                 target = input.call.target
@@ -443,19 +532,21 @@ class TaskLane:
             # the pool settled the input.  The coroutine ends only now, perhaps in the garbage
             # collector, on a thread that may hold any lock.  So take no lock here.
             return
+        task: InputTask = input.runner
         lock = self._lock
         if not lock.acquire(False):
             acquire_in_turns(lock)
         try:
-            # This task starts the input that `settle` may grant the slot to: `place` need
+            # `_start_ready` starts the input that `settle` may grant the slot to: `place` need
             # not ring for it.
             awake, self._awake = self._awake, True
-            nested = self._starting
-            following, effects = self._settle(
-                self._container, input, outcome, None if nested or self._ready else True
+            is_next = self._following is None and not self._ready
+            settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
+            following, effects = settle(
+                self._container, input, outcome, True if is_next else None
             )
-            if following is None and not nested:
-                following = self._take()
+            if following is not None:
+                self._following = following
             self._awake = awake
         finally:
             lock.release()
@@ -463,25 +554,29 @@ class TaskLane:
             input.args, input.kwargs, input.runner = (), None, None
         # Both refer to the error.  From CPython 3.12 on, the error's traceback refers through
         # the user's coroutine to this frame, which would close a reference cycle.
-        del input, outcome
+        del input, outcome, following
         if effects:
             carry_out(effects)
         del effects
-        if following is not None:
-            self._starting = True
-            try:
-                self._start(following)
-            finally:
-                self._starting = False
-        # The outermost call also starts the inputs that were granted in the meantime.
-        if self._ready and not self._starting:
-            self._start_ready()
+        if self._stepping is not task and (self._following is not None or self._ready):
+            if not self._runs_steps:
+                self._start_ready()
+            else:
+                # The first steps of other tasks come within a step of this task.
+                Real._leave_task(self._loop, task)
+                try:
+                    self._start_ready()
+                finally:
+                    Real._enter_task(self._loop, task)
+        del task  # its context refers to the error, too
 
     # -- the end ------------------------------------------------------------------
 
     def close(self) -> None:
         """Detach the lane from the loop.  On the loop's thread, with no input left to run."""
         self._loop.remove_reader(self._bell.fileno)
+        if self._runs_steps:
+            vars(self._loop).pop("call_soon", None)
         if self._watch is not None:
             self._watch.close()
         with self._lock:

@@ -429,9 +429,8 @@ class ThreadLane:
             # This worker takes the input that `settle` may grant the slot to, so no other
             # worker has to wake for it.
             on_its_way, self._on_its_way = self._on_its_way, True
-            following, effects = self._settle(
-                self._container, input, outcome, None if ready else False
-            )
+            settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
+            following, effects = settle(self._container, input, outcome, None if ready else False)
             self._on_its_way = on_its_way
             if following is None and ready:
                 following = self._take()
