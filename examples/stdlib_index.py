@@ -218,7 +218,8 @@ def print_table(results: list[Module | None]) -> None:
     for name, count in totals(results).items():
         note = "  cannot be parsed" if name == "skipped" else ""
         print(f"{name:<12} {count:>9,}{note}")
-    print(f"\n{'the ten largest modules':<40} {'lines':>9} {'functions':>9} {'classes':>9}")
+    print()  # each line is written at once, though containers write, too
+    print(f"{'the ten largest modules':<40} {'lines':>9} {'functions':>9} {'classes':>9}")
     modules = [module for module in results if module is not None]
     for m in sorted(modules, key=lambda module: (-module.lines, module.name))[:10]:
         print(f"{m.name:<40} {m.lines:>9,} {m.functions:>9,} {m.classes:>9,}")
@@ -259,12 +260,14 @@ def main(limit: int = 0) -> None:
 
     shares = Counter(each.container for each in indexed)
     peak = max(each.at_once for each in indexed)
-    print(f"\nat once in one Indexer       {peak:>3} of {MOST_FILES}")
+    print()
+    print(f"at once in one Indexer       {peak:>3} of {MOST_FILES}")
     print(f"at once at the file server   {server_peak:>3} of {MOST_REQUESTS}")
     print(f"files by each Indexer        {', '.join(map(str, sorted(shares.values())))}")
 
     factor = (end - middle) / (middle - begin)
-    print(f"\nwith moorage {middle - begin:>9.1f} s")
+    print()
+    print(f"with moorage {middle - begin:>9.1f} s")
     print(f"plain loop   {end - middle:>9.1f} s   {factor:.1f} times as long")
     problems = differences(ours, plain) + excess(indexed, server_peak)
     print("the totals are the same" if not problems else "NOT as it should be:")

@@ -227,7 +227,7 @@ def test_arguments_of_an_input_that_waited_too_long_die_on_no_thread_that_keeps_
             died_on.append(threading.current_thread().name)
             died.set()
 
-    @app.function(max_containers=1, queue_timeout=0.05)
+    @app.function(max_containers=1, queue_timeout=1)
     @moorage.concurrent(max_inputs=1)
     def hold(x):
         begun.set()

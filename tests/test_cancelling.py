@@ -64,7 +64,7 @@ def test_an_input_out_of_time_is_struck_too(onlooker):
     app = App()
     ended = Notes(onlooker)
 
-    @app.function(timeout=0.05)
+    @app.function(timeout=1)  # long enough for its code to have begun
     def work():
         try:
             while True:

@@ -1006,7 +1006,7 @@ def names_of_ours() -> None:
 def bounds() -> None:
     app = modal.App()
 
-    @app.function(max_containers=1, queue_timeout=0.05, max_backlog=1, on_full="raise")
+    @app.function(max_containers=1, queue_timeout=1, max_backlog=1, on_full="raise")
     async def work(waits: bool) -> None:
         if waits:
             await asyncio.Event().wait()

@@ -318,7 +318,7 @@ def test_workers_that_end_all_the_time_lose_no_input(monkeypatch):
 
     @app.cls(max_containers=1)
     @moorage.concurrent(max_inputs=3)
-    class Both:  # no worker stays
+    class NoneStays:
         @moorage.method()
         def work(self, value):
             return value
@@ -327,13 +327,13 @@ def test_workers_that_end_all_the_time_lose_no_input(monkeypatch):
         async def never(self): ...
 
     with app.run():
-        work = Both().work
+        work = NoneStays().work
         for value in range(CYCLES):
             assert work.remote(value) == value
             if value % 100 == 0:
                 assert list(work.map(range(20))) == list(range(20))
         lanes = [found for found in gc.get_objects() if type(found) is ThreadLane]
-        (lane,) = [found for found in lanes if "Both" in found._name]  # no other test's
+        (lane,) = [found for found in lanes if "NoneStays" in found._name]
         assert len(lane.threads()) < 20, "those that have ended are let go"
 
 
@@ -360,9 +360,9 @@ def test_the_threads_of_to_thread_end(hand):
 
     with app.run():
         offload.remote(count)
-        threads = those("-to_thread")
-        assert len(threads) == count
         hand.wait_parked(count + 1)
+        threads = those("-to_thread")
+        assert len(threads) in (count, count + 1)  # one more if none was idle yet
         hand.advance(IDLE_FOR)
         join(threads)
         assert offload.remote(0) not in threads

@@ -153,7 +153,7 @@ def test_an_async_exit_hook_of_sync_methods_may_use_to_thread():
 def test_a_stuck_sync_input_is_left_after_the_grace_and_named():
     started = time.monotonic()
     code, out, err = run("""
-        moorage.config.exit_grace = 0.5
+        moorage.config.exit_grace = 3
         started = threading.Event()
 
         @app.function()
@@ -169,14 +169,14 @@ def test_a_stuck_sync_input_is_left_after_the_grace_and_named():
     assert (code, out) == (0, ["enter", "end of program", "exit"])
     assert time.monotonic() - started < 30, "it would be stuck for ever"
     assert "WARNING" in err
-    assert "'program' was left while this still ran, after 0.5 s" in err
+    assert "'program' was left while this still ran, after 3 s" in err
     assert "1 x stuck (" in err
     assert ", in Condition.wait (" in err, "the place where it sits"
 
 
 def test_a_stuck_async_input_is_left_and_named():
     code, out, err = run("""
-        moorage.config.exit_grace = 0.5
+        moorage.config.exit_grace = 3
         started = threading.Event()
 
         @app.function()
@@ -190,7 +190,7 @@ def test_a_stuck_async_input_is_left_and_named():
         say("end of program")
     """)
     assert (code, out) == (0, ["enter", "end of program", "exit"])
-    assert "'program' was left while this still ran, after 0.5 s" in err
+    assert "'program' was left while this still ran, after 3 s" in err
 
 
 def test_a_running_async_input_is_cancelled_at_the_programs_end():
@@ -602,7 +602,7 @@ def test_a_container_that_starts_at_the_programs_end_runs_its_exit_hooks():
 
 def test_a_container_whose_enter_hook_is_stuck_at_the_programs_end_is_left_and_named():
     code, out, err = run("""
-        moorage.config.exit_grace = 0.5
+        moorage.config.exit_grace = 3
         entering = threading.Event()
 
         @app.cls()
@@ -621,7 +621,7 @@ def test_a_container_whose_enter_hook_is_stuck_at_the_programs_end_is_left_and_n
         say("end of program")
     """)
     assert (code, out) == (0, ["end of program"]), err
-    assert "was left while this still ran, after 0.5 s: 1 x Stuck.enter (" in err
+    assert "was left while this still ran, after 3 s: 1 x Stuck.enter (" in err
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -767,7 +767,7 @@ def test_os_exit_in_an_input_ends_the_program():
 def test_exit_hooks_are_held_to_the_grace():
     began = time.monotonic()
     code, out, err = run("""
-        moorage.config.exit_grace = 0.5
+        moorage.config.exit_grace = 3
 
         @app.cls()
         class Stuck:
@@ -785,7 +785,7 @@ def test_exit_hooks_are_held_to_the_grace():
     """)
     assert code == 0, err
     assert sorted(out) == ["enter", "exit", "exit begins"]
-    assert "was left while this still ran, after 0.5 s: 1 x Stuck.exit (" in err
+    assert "was left while this still ran, after 3 s: 1 x Stuck.exit (" in err
     assert time.monotonic() - began < 30, "it would be stuck for ever"
 
 

@@ -108,8 +108,10 @@ def what_is_left():
             time.sleep(0.0005)
         if s.accepted != s.succeeded + s.failed + s.cancelled:
             return repr(s)
-        if pool.lock.locked() or pool.attempts.errors or pool.fleet.blocked:
-            return f"{s.name} is not at rest"
+        while pool.lock.locked() or pool.attempts.errors or pool.fleet.blocked:
+            if time.monotonic() > until:
+                return f"{s.name} is not at rest"
+            time.sleep(0.0005)
     while waits.open_streams:
         if time.monotonic() > until:
             return "open streams"

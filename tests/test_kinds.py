@@ -868,7 +868,7 @@ def test_hooks_by_their_old_names_too(wrapper):
 def test_a_hidden_async_hook_fails_and_times_out_as_others(wrapper):
     app = App()
 
-    @app.cls(startup_timeout=0.05)
+    @app.cls(startup_timeout=30)
     class Failing:
         @moorage.enter()
         @WRAPPERS[wrapper]
@@ -882,7 +882,7 @@ def test_a_hidden_async_hook_fails_and_times_out_as_others(wrapper):
 
     cancelled = []
 
-    @app.cls(startup_timeout=0.05)
+    @app.cls(startup_timeout=1)
     class Slow:
         @moorage.enter()
         @WRAPPERS[wrapper]

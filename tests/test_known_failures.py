@@ -771,7 +771,7 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
 
     # Long enough for a container to start for the first input, on a machine that is busy.
     @app.function(
-        serialized=True, max_containers=1, queue_timeout=0.5 if way == "queue_timeout" else None
+        serialized=True, max_containers=1, queue_timeout=2 if way == "queue_timeout" else None
     )
     def work(name):
         ran.append(name)

@@ -209,14 +209,14 @@ def test_map_first_error_cancels_what_has_not_started():
     def work(value):
         ran.append(value)
         if value == 0:
-            assert fail.wait(10)
+            assert fail.wait(30)
             raise LookupError(value)
-        assert go_on.wait(10)
+        fail.set()  # both slots run
+        assert go_on.wait(30)
         return value
 
     with app.run():
         results = work.map(range(50), order_outputs=False)
-        fail.set()
         with pytest.raises(LookupError):
             next(results)
         statistics = work.statistics()

@@ -58,6 +58,7 @@ ALLOWED = {
     "placing/served.py::answer_when": "runs in another process, which only files reach",
     "placing/waiting.py::waits_at_most": "the wait that ends by itself is what is tested",
     "placing/waiting.py::gets_for_a_while": "the same",
+    "placing/waiting.py::many_late": "the search in another process, of which no event tells",
     "placing/waiting.py::slow": "outlasts the search in another process, of which no event tells",
     "placing/waiting.py::is_helped": "the search in another process, of which no event tells",
     "placing/served.py::slowly": "orders nothing: the time in which kills may come",

@@ -455,7 +455,7 @@ HANGS = [
 def test_an_input_that_another_loop_cannot_wake(make, body, virtual):
     app = App()
 
-    @app.function(serialized=True, timeout=0.5)
+    @app.function(serialized=True, timeout=0.5 if virtual else 2)
     async def work(made):
         return await body(made)
 
@@ -477,7 +477,7 @@ def test_an_input_that_another_loop_cannot_wake(make, body, virtual):
 def test_many_inputs_that_another_loop_cannot_wake():
     app = App()
 
-    @app.function(serialized=True, timeout=0.5, max_containers=2)
+    @app.function(serialized=True, timeout=2, max_containers=2)
     @moorage.concurrent(max_inputs=10)
     async def work(made):
         await made.wait()
@@ -589,7 +589,7 @@ def test_the_loop_has_its_own_time_again():
     app = App()
     loops = []
 
-    @app.function(serialized=True, timeout=0.1, max_containers=1)
+    @app.function(serialized=True, timeout=1, max_containers=1)
     async def work(waits):
         loops.append(asyncio.get_running_loop())
         if waits:

@@ -318,7 +318,7 @@ def test_a_background_task_that_ends_the_loop_ends_no_neighbour(kind, caplog):
         assert work.exit_in_background.remote(kind()) == "went on"
         assert neighbour.get() == "rested"
         assert (work.ok.remote(), work.ok_async.remote()) == (1, 1)
-    [record] = caplog.records
+    [record] = [each for each in caplog.records if each.name == "moorage"]
     assert record.levelno == logging.ERROR
     assert "stopped the container's event loop; the loop runs on" in record.getMessage()
 

@@ -169,7 +169,8 @@ elif {holds!r} == "handle in a cycle":
     call.append(call)
 elif {holds!r} == "nobody":
     call = None
-time.sleep(0.2)
+while not fail.statistics().failed:
+    time.sleep(0.01)
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(

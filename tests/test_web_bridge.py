@@ -138,7 +138,7 @@ def test_never_more_than_max_inputs_and_first_in_first_out(user):
             assert order == list(range(60))
         assert most == 3
         assert web.statistics().peak_inputs == 3
-        assert web.statistics().succeeded == 60
+        await user.until(lambda: web.statistics().succeeded == 60)
 
     app, web = served({"/work": work}, max_inputs=3)
     user.run(app, web, test)

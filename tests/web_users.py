@@ -24,7 +24,7 @@ import moorage
 from moorage.testing import VirtualClock, WebSocketClosed, WebSocketRefused, web_client
 
 # No test here takes longer, unless something hangs.
-TOO_LONG = 10
+TOO_LONG = 60
 
 
 class Signals:

@@ -308,7 +308,9 @@ def test_a_child_that_dies_is_started_again_and_not_for_ever(shell, serve):
     second = pid_of(server)
     assert ask(url) == "one/"
     os.kill(second, signal.SIGKILL)
-    server.until("ended again, soon after its start: killed by SIGKILL")
+    if "again, soon" not in server.until(r"ended again, soon|It is started again"):
+        os.kill(pid_of(server), signal.SIGKILL)  # the second one was slow: this one dies at once
+        server.until("ended again, soon after its start: killed by SIGKILL")
     assert server.ended() == 1
     assert refuses(url)
 
@@ -478,7 +480,7 @@ def test_what_only_a_process_has_imported_is_watched_too(shell, serve):
 
 def three_free_ports() -> int:
     """Return the first of three ports that are free now: not of those that the system gives out."""
-    for first in range(20_000, 30_000, 3):
+    for first in range(20_000 + os.getpid() % 2000 * 3, 30_000, 3):
         with ExitStack() as stack:
             try:
                 for port in range(first, first + 3):

@@ -12,7 +12,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 # Seconds after which what should have ended counts as left.  Most of them are the machine's.
-PATIENCE = 30.0
+PATIENCE = 60.0
+# A program may start ten interpreters, one after the other.
+ENDS_WITHIN = 100.0
 
 
 class Watched:
@@ -76,7 +78,7 @@ class Program:
 
     def end(self):
         """Wait for the end; its exit code, and what it said on both streams."""
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate(timeout=ENDS_WITHIN)
         return self.process.returncode, out, err
 
     def kill(self):

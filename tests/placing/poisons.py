@@ -71,13 +71,13 @@ class UnreadableError(Exception):
         return read, ("fails", "here")
 
 
-@app.function(max_containers=2, timeout=2)
+@app.function(max_containers=2, timeout=8)
 @moorage.concurrent(max_inputs=4)
 def give(what, where):
     return Poison(what, where)
 
 
-@app.function(max_containers=2, timeout=2)
+@app.function(max_containers=2, timeout=8)
 @moorage.concurrent(max_inputs=4)
 def give_what_harms_the_writer(what):
     return HarmsTheWriter(what)
@@ -91,13 +91,13 @@ def items(what, where):
     yield 3
 
 
-@app.function(max_containers=2, timeout=2)
+@app.function(max_containers=2, timeout=8)
 @moorage.concurrent(max_inputs=4)
 def take(what):
     return what
 
 
-@app.function(max_containers=2, timeout=2)
+@app.function(max_containers=2, timeout=8)
 @moorage.concurrent(max_inputs=4)
 async def take_async(what):
     return what

@@ -238,20 +238,20 @@ class CrashesAtStart:
         pass
 
 
-@app.function(timeout=1, max_containers=1)
+@app.function(timeout=5, max_containers=1)
 def hold(path):
     """Keep the interpreter's lock: not even a cancel gets in."""
     bear_witness(path, "begin", 0)
     ctypes.PyDLL(None).sleep(1000)
 
 
-@app.function(timeout=1)
+@app.function(timeout=5)
 def be_stopped(path):
     bear_witness(path, "begin", 0)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-@app.cls(startup_timeout=1)
+@app.cls(startup_timeout=8)
 class NeverStarts:
     path: str = moorage.parameter()
 

@@ -287,7 +287,10 @@ def test_containers_that_start_while_the_run_ends_are_no_losses(start, caplog):
     assert len(calls) == 8
 
 
-def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(tmp_path, caplog):
+def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(tmp_path, caplog, monkeypatch):
+    # The process computes, and may be late with its answer.
+    monkeypatch.setattr("moorage.placing.remote.ASKS_FOR", 30.0)
+    monkeypatch.setattr("moorage.placing.remote.GIVES_UP_WITHIN", 60.0)
     with served.app.run(placement="process", grace=0.1):
         served.EntersForever(path=str(tmp_path / "seen")).run.spawn()
         wait_for((tmp_path / "seen").exists)

@@ -80,7 +80,7 @@ def test_a_result_that_kills_its_reader_ends_that_container_alone(tmp_path):
     ("what", "error", "said"),
     [
         ("fails", moorage.exception.SerializationError, "Unlucky"),
-        ("hangs", FunctionTimeoutError, "2 s"),
+        ("hangs", FunctionTimeoutError, "8 s"),
         ("kills", ContainerLostError, "exited with code 5"),
     ],
 )
@@ -116,7 +116,7 @@ def test_an_error_that_cannot_be_read_is_shown():
     ("what", "error", "said"),
     [
         ("fails", Exception, "Unlucky|fails"),
-        ("hangs", FunctionTimeoutError, "2 s"),
+        ("hangs", FunctionTimeoutError, "8 s"),
         ("kills", ContainerLostError, "exited with code 5"),
     ],
 )

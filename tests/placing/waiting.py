@@ -1,6 +1,7 @@
 """An app whose functions wait for one another: each process imports this module anew."""
 
 import asyncio
+import time
 
 import moorage
 
@@ -185,6 +186,21 @@ def leaves_items_unread():
 async def leaves_items_unread_and_awaits():
     items = many.remote_gen.aio()
     return await anext(items), [each async for each in many.remote_gen.aio()]
+
+
+@app.function(max_containers=1)
+def many_late():
+    yield 0
+    time.sleep(0.5)
+    yield from range(1000)
+
+
+@stuck
+@app.function()
+def leaves_items_unread_that_come_late():
+    """Its wait has been looked at when the generator is full and begins to wait, too."""
+    items = many_late.remote_gen()
+    return next(items), list(many_late.remote_gen())
 
 
 @stuck

@@ -50,7 +50,7 @@ def evaluate(trial: Trial) -> Score:
     return Score(trial, round(value + rng.uniform(0, 0.001), 3))
 
 
-@app.function(image=image, timeout=1)
+@app.function(image=image, timeout=5)
 def evaluate_with_limit(trial: Trial, seconds: float) -> Score:
     stop = time.monotonic() + seconds
     while time.monotonic() < stop:
@@ -120,4 +120,4 @@ def main(patience: float = 30.0, best_of: Optional[int] = None):
 
     # 6. A variant with another limit.
     generous = evaluate_with_limit.with_options(timeout=120)
-    print("generous:", generous.remote(trials[0], 1.2).value)
+    print("generous:", generous.remote(trials[0], 5.5).value)

@@ -56,7 +56,7 @@ def test_a_search_whose_trials_fail_and_hang(shell: Shell) -> None:
         "lr=0.01 depth=4: ran out of time\n"
         "lost patience\n"
         "cancelled\n"
-        "generous: 1.2\n"
+        "generous: 5.5\n"
     )
 
 

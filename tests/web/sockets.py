@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import moorage
 
 # Seconds after which a client gives up: the test has failed then.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Client:

@@ -53,7 +53,7 @@ class Model:
 
 def model() -> tuple[moorage.App, Any]:
     app = moorage.App()
-    return app, app.cls()(Model)
+    return app, app.cls(max_containers=1)(Model)  # a late slot must not start a second one
 
 
 def shown(url: str, query: str = "") -> Any:

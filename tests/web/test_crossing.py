@@ -180,7 +180,7 @@ def test_a_reader_that_stops_stops_the_application(placement, tmp_path):
         await request.begin()
         request.flows.clear()
         seen = -1
-        while seen != len(lines(path)):  # as long as it still moves
+        while seen < 3 or seen != len(lines(path)):  # as long as it still moves
             seen = len(lines(path))
             await asyncio.sleep(0.3)
         assert 3 <= seen <= 16, seen
@@ -413,7 +413,7 @@ def test_the_port_of_a_server_is_free_soon_after_the_driver_was_killed(tmp_path)
         Watched(int(program.said())) as server,
     ):
         program.kill()
-        assert server.is_gone(2.0)
+        assert server.is_gone()
     with socket.socket() as mine:
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         mine.bind(("0.0.0.0", port))

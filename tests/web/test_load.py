@@ -162,7 +162,7 @@ def test_an_upload_to_a_full_pool_is_not_read() -> None:
 
 def test_a_request_that_waited_too_long_gets_503() -> None:
     app = App()
-    options: dict[str, Any] = {"max_inputs": 1, "max_containers": 1, "queue_timeout": 0.05}
+    options: dict[str, Any] = {"max_inputs": 1, "max_containers": 1, "queue_timeout": 2}
     with served(lambda: app, **options) as (_, url), Client(url) as running:
         running.ask("/waits")
         assert app.began.wait(PATIENCE)

@@ -557,7 +557,7 @@ class Endless:
 @pytest.mark.parametrize("listens", [True, False])
 def test_draining_ends_a_stream_of_events(listens: bool) -> None:
     app = Endless(listens=listens)
-    with served(lambda: app, drain=True, grace=0.2) as (_, url):
+    with served(lambda: app, drain=True, grace=PATIENCE if listens else 0.2) as (_, url):
         client = Client(url)
         client.ask("/")
         client.until(b"data: 1\n\n")
@@ -571,7 +571,7 @@ def test_draining_ends_a_stream_of_events(listens: bool) -> None:
 def test_draining_ends_a_websocket(listens: bool) -> None:
     app = Endless(listens=listens)
     with contextlib.ExitStack() as clients:
-        with served(lambda: app, drain=True, grace=0.2) as (_, url):
+        with served(lambda: app, drain=True, grace=PATIENCE if listens else 0.2) as (_, url):
             client = clients.enter_context(connect(url, "/"))
             assert app.began.wait(PATIENCE)
         assert app.seen == (["websocket.disconnect"] if listens else ["cancelled"])

@@ -56,7 +56,7 @@ from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.deadlock import check_wait
+from ..runtime.waiting.deadlock import check_wait, producer_waits
 from ..runtime.waiting.waits import OfMap, On, Reader, Wait, waits_in_progress
 from .asking import Objects
 from .function_call import FunctionCall
@@ -464,7 +464,7 @@ class Answers:
             call = AnsweredCall(target, _context_of(parent), answer)
             input = Input(call, 0, args, kwargs or None)
             if target.is_generator:
-                call.stream = Stream(pool.clock)
+                call.stream = Stream(pool.clock, partial(producer_waits, call))
                 call.reader = None if parent is None else (parent, parent, None)
                 send = partial(self._container.reply, number, ITEM)
                 call.pump = _Pump(call.stream, send, partial(answer, input))

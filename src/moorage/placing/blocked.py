@@ -139,6 +139,27 @@ class Blocked:
     # -- on the timer's thread ---------------------------------------------------------------
 
     def _look(self) -> None:
+        try:
+            self._look_once()
+        finally:
+            # Also after an error, or no later deadlock would be found.
+            with self._lock:
+                self._looks = False
+            # The timer was set until now for any wait that has begun meanwhile.
+            if waits_in_progress or self._seen or self._said or self._has_said_tasks():
+                self._look_soon()
+
+    def _has_said_tasks(self) -> bool:
+        return any(seen.changes != -1 for _, seen in self._all_tasks())
+
+    def _all_tasks(self) -> list[tuple[TaskWaits, _Look]]:
+        while True:
+            try:
+                return list(self._tasks.items())
+            except RuntimeError:
+                pass  # tasks of another thread have ended meanwhile
+
+    def _look_once(self) -> None:
         now = system_clock.now()
         waits = [wait for wait in waiting() if wait.pool.is_elsewhere and not wait.timed]
         before, self._seen = self._seen, set(waits)
@@ -148,7 +169,7 @@ class Blocked:
         for wait in self._said.keys() - self._seen:
             del self._said[wait]
             self._unsay(wait)
-        for moved, seen in list(self._tasks.items()):
+        for moved, seen in self._all_tasks():
             if seen.changes not in (-1, moved.changes):
                 self._unsay_tasks(moved, seen)
             elif seen.changes != -1 and seen.numbers != self._numbers_of_all(moved.current()):
@@ -176,12 +197,6 @@ class Blocked:
                 loop.call_soon_threadsafe(self._ask_loop, loop, those, context=Context())
             except RuntimeError:
                 pass  # the loop is closed
-        with self._lock:
-            self._looks = False
-        is_said = any(seen.changes != -1 for seen in list(self._tasks.values()))
-        # The timer was set until now for any wait that has begun meanwhile.
-        if waits or self._said or is_said or waits_in_progress:
-            self._look_soon()
 
     def _say_sync(self, wait: Wait) -> None:
         if wait.error is not None or isinstance(wait.flow, int):

@@ -213,6 +213,9 @@ class _NoContext:
     def run(self, callback: Callable[..., object], *args: object) -> object:
         return callback(*args)
 
+    def get(self, variable: object, default: object = None) -> object:
+        return default
+
 
 def let_nest(loop: asyncio.AbstractEventLoop, fileno: int) -> type[asyncio.Handle] | None:
     """Let the reader of `fileno` run within itself; return the class of the loop's handles.
@@ -227,7 +230,7 @@ def let_nest(loop: asyncio.AbstractEventLoop, fileno: int) -> type[asyncio.Handl
         handle._context = _NoContext()
     except (AttributeError, KeyError, TypeError):
         return None
-    kind: type[asyncio.Handle] = type(handle)
+    kind = cast("type[asyncio.Handle]", type(handle))
     return kind if kind.__module__ == "asyncio.events" and hasattr(loop, "_ready") else None
 
 
@@ -456,9 +459,7 @@ class TaskLane:
             finally:
                 self._stepping = outer
 
-    def _make_call_soon(
-        self, make: type[asyncio.Handle]
-    ) -> Callable[..., asyncio.Handle | None]:
+    def _make_call_soon(self, make: type[asyncio.Handle]) -> Callable[..., asyncio.Handle | None]:
         """Return the ``call_soon`` of the loop, which keeps the first step of a task of this lane.
 
         For all else it does what the loop's own does, in fewer calls.
@@ -542,9 +543,7 @@ class TaskLane:
             awake, self._awake = self._awake, True
             is_next = self._following is None and not self._ready
             settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
-            following, effects = settle(
-                self._container, input, outcome, True if is_next else None
-            )
+            following, effects = settle(self._container, input, outcome, True if is_next else None)
             if following is not None:
                 self._following = following
             self._awake = awake
