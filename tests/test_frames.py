@@ -26,6 +26,7 @@ from moorage.placing.frames import (
 from moorage.placing.outbox import Outbox
 from moorage.placing.post import Postman
 from moorage.placing.turnstile import has_turnstiles
+from moorage.runtime.background import flush
 from moorage.runtime.clocks.clock import RealWaiter, system_clock
 from moorage.runtime.clocks.parking import park
 
@@ -325,6 +326,17 @@ def test_a_large_frame_that_a_waiting_thread_has_begun_to_read_comes_whole(turns
         turnstile.here.read_for(Waits(turnstile, count), Kind.RESULTS)
         turnstile.wait_for(lambda all=count: len(turnstile.back) == all)
     assert all(message[2] == large for _, message in turnstile.back)
+
+
+def test_what_is_no_frame_is_the_end_also_if_a_waiting_thread_reads_it(turnstile, caplog):
+    while threading.current_thread().name not in turnstile.readers:
+        turnstile.there.send(result(1))
+        turnstile.here.read_for(Waits(turnstile, len(turnstile.back) + 1), Kind.RESULTS)
+    turnstile.sockets[1].sendall(b"\xff" * 64)
+    turnstile.here.read_for(Waits(turnstile, len(turnstile.readers) + 1), Kind.RESULTS)
+    turnstile.wait_for(lambda: "here" in turnstile.gone)
+    flush(10.0)
+    assert caplog.text.count("the post failed") == 1
 
 
 def test_a_closed_end_is_not_read(turnstile):

@@ -18,6 +18,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from ..runtime.clocks.clock import RealWaiter
@@ -318,9 +319,15 @@ class Channel:
             return False
         if not data:
             return False  # the post finds that out, too
-        left.extend(self._reader.take(data))
-        while left and left[0][0] == kind:
-            self._received(*left.popleft())
+        try:
+            left.extend(self._reader.take(data))
+            while left and left[0][0] == kind:
+                self._received(*left.popleft())
+        except Exception as error:
+            # It is no error of the caller who reads here, and the post cannot find it out: what
+            # has come is read.
+            self._post.do(partial(self._fail, error))
+            return False
         if left:
             self._post.do(self.on_readable)
         return not left and self._reader.large is None
@@ -401,6 +408,15 @@ class Channel:
         with contextlib.nullcontext() if self._turnstile is None else self._turnstile.lock:
             try:
                 self._drain(None)
+            finally:
+                self._end_here()
+
+    def _fail(self, error: Exception) -> None:
+        """End here, because what has come is not understood.  On the post's thread."""
+        assert self._turnstile is not None
+        with self._turnstile.lock:
+            try:
+                raise error
             finally:
                 self._end_here()
 
