@@ -285,8 +285,9 @@ class TaskLane:
         self._stepping: InputTask | None = None
         # An input that is RUNNING, and whose task `_start_ready` makes next.
         self._following: Input | None = None
-        # True while a task is made, whose first step `_call_soon` then keeps: see `_start`.
-        self._keeps = False
+        # The context of the task that is made, whose first step `call_soon` keeps: see `_start`.
+        # Other threads may call that meanwhile, by a mistake of the user's, without this context.
+        self._making: Context | None = None
         self._step: Callable[[], object] | None = None  # the step that it has kept
         slow = config.slow_loop_seconds
         self._watch: LoopWatch | None = (
@@ -444,9 +445,9 @@ class TaskLane:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
-        self._keeps, make_task = True, self._make_task
+        self._making, make_task = context, self._make_task
         task = input.runner = make_task(self._run(input), loop=self._loop, context=context)
-        self._keeps = False
+        self._making = None
         if self._watch is not None:
             self._watch.begin(input)
         step = self._step
@@ -470,8 +471,7 @@ class TaskLane:
         def call_soon(
             callback: Callable[..., object], *args: Any, context: Context | None = None
         ) -> asyncio.Handle | None:
-            if self._keeps:
-                self._keeps = False
+            if context is not None and context is self._making:
                 self._step = callback
                 return None
             if loop._closed or loop._debug:

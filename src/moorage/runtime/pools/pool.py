@@ -239,7 +239,7 @@ class Pool:
         self.now: Callable[[], float] = clock.now  # called for each input
         # Inputs that are queued within so many seconds have one `queued_at`, which is one object of
         # 24 bytes.  Virtual time is exact.
-        self._grain: float = 1e-4 if clock is system_clock else 0.0
+        self._grain: float = 1e-3 if clock is system_clock else 0.0
         self._factory = factory
         self._starved = starved
         self._on_retired = on_retired
