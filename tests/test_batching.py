@@ -465,7 +465,9 @@ def test_the_first_may_leave_when_the_batch_has_begun_and_its_code_has_not():
     @moorage.concurrent(max_inputs=2)
     class Work:
         @moorage.enter()
-        def enter(self):
+        async def enter(self):
+            loop = asyncio.get_running_loop()
+            loop.call_soon = loop.call_soon  # so the loop itself runs the first steps of tasks
             assert may_begin.wait(30)
 
         @moorage.batched(max_batch_size=3, wait_ms=0)

@@ -12,7 +12,6 @@ import logging
 import os
 import pickle
 import re
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -30,6 +29,7 @@ import pytest
 import moorage as modal
 from cli.shells import shell_in
 from differential import harness
+from free_ports import free_port
 from moorage import config
 from moorage.exception import (
     DeprecationError,
@@ -453,13 +453,6 @@ def client_config() -> None:
         assert "hidden" not in repr(config.config)
     finally:
         del os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def serve_on(port: int) -> ThreadingHTTPServer:

@@ -14,25 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_port
 from moorage.web.bridge import BrokenOff
 from moorage.web.crossing import packed_message, packed_request
 from moorage.web.exchange import Exchange
 from placing.outside import Program, Watched
 
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 os.environ.setdefault("MOORAGE_TEST_PORT", str(free_port()))  # read by the module, also in children
 
-from . import crossing_apps as apps  # noqa: E402
-from . import sockets  # noqa: E402
-from .apps_front import LIMIT, Client, until  # noqa: E402
-from .sockets import Client as RawClient  # noqa: E402
-from .sockets import get  # noqa: E402
+from . import crossing_apps as apps
+from . import sockets
+from .apps_front import LIMIT, Client, until
+from .sockets import Client as RawClient
+from .sockets import get
 
 PROCESS = pytest.param(
     "process",

@@ -4,18 +4,13 @@ import asyncio
 import contextlib
 import gzip
 import json
-import socket
 import sys
 import textwrap
 import threading
 
 from aiohttp import WSMsgType, web
 
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+from free_ports import free_port
 
 
 class Upstream:

@@ -296,8 +296,11 @@ class TaskLane:
         self._bell = LoopBell()
         loop.add_reader(self._bell.fileno, self._on_ring)
         # Whether this lane runs the first steps of its tasks: not on a loop in virtual time, which
-        # chooses the order of the steps, nor on a loop that is not asyncio's own.
+        # chooses the order of the steps, nor on a loop that is not asyncio's own, or on which an
+        # enter hook has set something in place of `call_soon`.
         handles = None if clock.virtual else let_nest(loop, self._bell.fileno)
+        if handles is not None and "call_soon" in vars(loop):
+            handles = None
         self._runs_steps = handles is not None
         if handles is not None:
             vars(loop)["call_soon"] = self._make_call_soon(handles)
