@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import (
@@ -30,6 +32,7 @@ from .table import format_legend, format_table, machine_line
 
 GROUPS: dict[str, OpenGroup] = {
     "bulk-async": asynchronous.bulk,
+    "uvloop": asynchronous.bulk_on_uvloop,
     "one-async-blocking": asynchronous.single_blocking,
     "one-async-awaited": asynchronous.single_awaited,
     "batched": batched.callers,
@@ -82,7 +85,11 @@ def main() -> int:
     rounds = 2 if arguments.quick else ROUNDS
     results: list[tuple[Group, list[Row]]] = []
     names = [name for given in arguments.only or GROUPS for name in FAMILIES.get(given, [given])]
+    began = time.monotonic()
     for name in names:
+        if name == "uvloop" and find_spec("uvloop") is None:
+            print("uvloop is not installed: its group is left out", file=sys.stderr)
+            continue
         print(f"measuring {name}", file=sys.stderr, flush=True)
         try:
             with GROUPS[name](arguments.quick) as group:
@@ -107,6 +114,8 @@ def main() -> int:
             measure_idle(1.0 if arguments.quick else 10.0),
             measure_plugin(1 if arguments.quick else ROUNDS),
         ]
+        minutes, seconds = divmod(round(time.monotonic() - began), 60)
+        more.append(f"all of this took {minutes} min {seconds} s")
         print("", *more, sep="\n")
         text = "\n".join([text, "", *more])
     if arguments.write is not None:

@@ -35,6 +35,18 @@ def moored(limit: int) -> Iterator[Function]:
 
 
 @contextmanager
+def moored_on_uvloop(limit: int) -> Iterator[Function]:
+    """As `moored`; the loop of the container is one of uvloop."""
+    with moored(limit) as function:
+        before, moorage.config.uvloop = moorage.config.uvloop, True
+        try:
+            function.remote(0)  # starts the container, which stays
+        finally:
+            moorage.config.uvloop = before
+        yield function
+
+
+@contextmanager
 def loop_elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
     """A loop that runs in a thread of its own."""
     loop = asyncio.new_event_loop()
@@ -141,6 +153,43 @@ def _aiometer(runner: asyncio.Runner) -> Contender:
         return await aiometer.run_all(calls, max_at_once=LIMIT)
 
     return timed("aiometer run_all", on(runner, main), part=4)
+
+
+@contextmanager
+def bulk_on_uvloop(quick: bool) -> Iterator[Group]:
+    """As `bulk`, all of it on loops of uvloop."""
+    import uvloop
+
+    async def by_hand(inputs: Sequence[Any]) -> list[Any]:
+        semaphore = asyncio.Semaphore(LIMIT)
+
+        async def one(x: Any) -> Any:
+            async with semaphore:
+                return await echo_async(x)
+
+        return await asyncio.gather(*[asyncio.create_task(one(x)) for x in inputs])
+
+    with ExitStack() as stack:
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        mapped, spawned = (stack.enter_context(moored_on_uvloop(LIMIT)) for _ in range(2))
+
+        def handles(inputs: Sequence[Any]) -> list[Any]:
+            calls = [spawned.spawn(x) for x in inputs]
+            return [call.get() for call in calls]
+
+        yield Group(
+            "uvloop",
+            "µs",
+            f"many trivial asynchronous inputs, at most {LIMIT} at a time, on loops of uvloop",
+            echo_async,
+            1000 if quick else 20000,
+            LIMIT,
+            [
+                timed("create_task + Semaphore + gather", on(runner, by_hand)),
+                timed("moorage map", lambda xs: list(mapped.map(xs)), function=mapped),
+                timed("moorage spawn, then get", handles, function=spawned),
+            ],
+        )
 
 
 # -- one ----------------------------------------------------------------------------
