@@ -13,6 +13,7 @@ from moorage.calling.registry import registry
 from moorage.exception import OutputExpiredError
 from moorage.runtime import background
 from moorage.runtime.clocks.virtual_clock import VirtualClock
+from placing.outside import wait_for
 
 
 class Result:
@@ -210,7 +211,7 @@ def test_a_call_whose_id_nobody_has_goes_with_its_handle(made):
         calls = [make.spawn() for _ in range(50)]
         FunctionCall.gather(*calls)
         del calls
-        assert made.alive <= 4
+        wait_for(lambda: made.alive <= 4)  # the thread that woke us has the gather for a moment
         assert len(registry) == 0
 
 

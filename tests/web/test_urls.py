@@ -456,7 +456,7 @@ def test_a_connection_that_is_accepted_as_its_port_closes_is_closed() -> None:
         process_http.post(lambda: refused.append(asyncio.ensure_future(site.refuse())))
         go_on.set()
         assert client.rest() == b""
-    assert refuses(site.url)
+    until(lambda: refuses(site.url))
     process_http.run(site.end, PATIENCE)
 
 
