@@ -274,7 +274,7 @@ class TaskLane:
         # True if `place` need not ring the bell.
         # Invariant: if _ready is not empty, the loop's thread will look at it.  Either the bell
         # was rung since that thread last found _ready empty, or that thread is in code of this
-        # class (or `_start_ready` is due on the loop), which looks again before it leaves.
+        # class (or `_start_due` is due on the loop), which looks again before it leaves.
         self._awake = False
         # Invariant: once true, it stays true, and the bell is not rung any more.
         self._closed = False
@@ -285,6 +285,7 @@ class TaskLane:
         self._stepping: InputTask | None = None
         # An input that is RUNNING, and whose task `_start_ready` makes next.
         self._following: Input | None = None
+        self._is_due = False  # the loop will call `_start_due`
         # The context of the task that is made, whose first step `call_soon` keeps: see `_start`.
         # Other threads may call that meanwhile, by a mistake of the user's, without this context.
         self._making: Context | None = None
@@ -391,10 +392,20 @@ class TaskLane:
                 self._awake = awake or bool(self._ready)
                 is_due = self._awake and not awake
             if is_due:
-                self._loop.call_soon(self._start_ready, context=Context())
+                self._start_soon()
 
     def _on_ring(self) -> None:
         self._bell.clear()
+        if not self._is_due:  # else not twice in one turn of the loop
+            self._start_ready()
+
+    def _start_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._start_due, context=Context())
+
+    def _start_due(self) -> None:
+        self._is_due = False
         self._start_ready()
 
     def _start_ready(self) -> None:
@@ -420,7 +431,7 @@ class TaskLane:
             if self._closed:
                 return  # this is a child process, which the input has forked
         # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
-        self._loop.call_soon(self._start_ready, context=Context())
+        self._start_soon()
 
     def _take(self) -> Input | None:
         ready = self._ready
