@@ -73,17 +73,29 @@ def on(runner: asyncio.Runner, main: Any) -> Run:
 # -- many ---------------------------------------------------------------------------
 
 
+async def _by_hand(inputs: Sequence[Any]) -> list[Any]:
+    """The floor."""
+    semaphore = asyncio.Semaphore(LIMIT)
+
+    async def one(x: Any) -> Any:
+        async with semaphore:
+            return await echo_async(x)
+
+    return await asyncio.gather(*[asyncio.create_task(one(x)) for x in inputs])
+
+
+def _spawned(function: Function) -> Run:
+    """Run with a handle for each input."""
+
+    def run(inputs: Sequence[Any]) -> list[Any]:
+        calls = [function.spawn(x) for x in inputs]
+        return [call.get() for call in calls]
+
+    return run
+
+
 @contextmanager
 def bulk(quick: bool) -> Iterator[Group]:
-    async def by_hand(inputs: Sequence[Any]) -> list[Any]:
-        semaphore = asyncio.Semaphore(LIMIT)
-
-        async def one(x: Any) -> Any:
-            async with semaphore:
-                return await echo_async(x)
-
-        return await asyncio.gather(*[asyncio.create_task(one(x)) for x in inputs])
-
     async def in_task_group(inputs: Sequence[Any]) -> list[Any]:
         limiter = anyio.CapacityLimiter(LIMIT)
         results: list[Any] = [None] * len(inputs)
@@ -108,18 +120,14 @@ def bulk(quick: bool) -> Iterator[Group]:
             results: AsyncIterator[Any] = mapped_aio.map.aio(inputs)
             return [result async for result in results]
 
-        def handles(inputs: Sequence[Any]) -> list[Any]:
-            calls = [spawned.spawn(x) for x in inputs]
-            return [call.get() for call in calls]
-
         async def gather(inputs: Sequence[Any]) -> list[Any]:
             return await asyncio.gather(*[gathered.remote.aio(x) for x in inputs])
 
         contenders = [
-            timed("create_task + Semaphore + gather", on(runner, by_hand)),
+            timed("create_task + Semaphore + gather", on(runner, _by_hand)),
             timed("moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.75), function=mapped),
             timed("moorage map.aio", on(runner, map_aio), function=mapped_aio),
-            timed("moorage spawn, then get", handles, goal=Goal(1.0), function=spawned),
+            timed("moorage spawn, then get", _spawned(spawned), goal=Goal(1.0), function=spawned),
             timed(
                 "moorage remote.aio, gathered",
                 on(runner, gather),
@@ -160,23 +168,9 @@ def bulk_on_uvloop(quick: bool) -> Iterator[Group]:
     """As `bulk`, all of it on loops of uvloop."""
     import uvloop
 
-    async def by_hand(inputs: Sequence[Any]) -> list[Any]:
-        semaphore = asyncio.Semaphore(LIMIT)
-
-        async def one(x: Any) -> Any:
-            async with semaphore:
-                return await echo_async(x)
-
-        return await asyncio.gather(*[asyncio.create_task(one(x)) for x in inputs])
-
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         mapped, spawned = (stack.enter_context(moored_on_uvloop(LIMIT)) for _ in range(2))
-
-        def handles(inputs: Sequence[Any]) -> list[Any]:
-            calls = [spawned.spawn(x) for x in inputs]
-            return [call.get() for call in calls]
-
         yield Group(
             "uvloop",
             "µs",
@@ -185,9 +179,9 @@ def bulk_on_uvloop(quick: bool) -> Iterator[Group]:
             1000 if quick else 20000,
             LIMIT,
             [
-                timed("create_task + Semaphore + gather", on(runner, by_hand)),
+                timed("create_task + Semaphore + gather", on(runner, _by_hand)),
                 timed("moorage map", lambda xs: list(mapped.map(xs)), function=mapped),
-                timed("moorage spawn, then get", handles, function=spawned),
+                timed("moorage spawn, then get", _spawned(spawned), function=spawned),
             ],
         )
 

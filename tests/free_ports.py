@@ -4,10 +4,10 @@ A port that the system has given out, and that was closed again, may be given to
 before the server has it.  Begin at `free_port`.
 """
 
-import contextlib
 import itertools
 import os
 import socket
+from contextlib import ExitStack
 
 FIRST, COUNT = 10_000, 6_000
 
@@ -15,10 +15,16 @@ FIRST, COUNT = 10_000, 6_000
 _numbers = itertools.count(os.getpid() * 37)
 
 
-def free_port() -> int:
-    for number in itertools.islice(_numbers, COUNT):
-        port = FIRST + number % COUNT
-        with contextlib.suppress(OSError), socket.socket() as found:
-            found.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
+def free_port(count: int = 1) -> int:
+    """Return the first of `count` ports in a row that are free now."""
+    for _ in range(COUNT // count):
+        number, *_rest = itertools.islice(_numbers, count)
+        first = FIRST + number % COUNT
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no ports are free")

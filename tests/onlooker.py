@@ -42,13 +42,18 @@ class Notes(list[T]):
         self._onlooker.look()
 
 
-def messages_of_this_test(caplog: Any) -> list[str]:
-    """Return what the library has logged.
+def messages_of_moorage(caplog: Any) -> list[str]:
+    """Return what the library has logged."""
+    return [record.getMessage() for record in caplog.records if record.name == "moorage"]
 
-    Not the errors of calls of other tests that nobody has read, which a collection may find now.
+
+def new_threads(before: set[threading.Thread]) -> list[str]:
+    """Return the names of the threads that are not in `before`.
+
+    Not of those that a garbage collection may start.
     """
-    found = [record.getMessage() for record in caplog.records if record.name == "moorage"]
-    return [each for each in found if "nobody has read its error" not in each]
+    names = [thread.name for thread in set(threading.enumerate()) - before]
+    return [name for name in names if name not in ("moorage-cleanup", "moorage-log")]
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ from moorage.exception import ExecutionError, InputCancelledError, InvalidError
 from moorage.running import runs
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.pools.capacity import process_capacity
+from onlooker import new_threads
 
 
 def make_app():
@@ -41,8 +42,7 @@ def test_decorating_starts_nothing():
     before = set(threading.enumerate())
     _, _, log = make_app()
     assert log == []
-    new = [thread.name for thread in set(threading.enumerate()) - before]
-    assert [name for name in new if name not in ("moorage-cleanup", "moorage-log")] == []
+    assert new_threads(before) == []
 
 
 def test_a_run_scopes_the_containers():

@@ -26,6 +26,7 @@ from moorage.exception import ClockStuckError, FunctionTimeoutError, InputCancel
 from moorage.runtime.clocks import blocking, started
 from moorage.runtime.real import Real
 from moorage.testing import FakeContainer, VirtualClock, explore
+from onlooker import new_threads
 
 LOCK, RLOCK = type(threading.Lock()), type(threading.RLock())
 KINDS = (LOCK, RLOCK, queue.SimpleQueue, threading.Thread, threading.Condition)
@@ -776,8 +777,7 @@ def test_threads_that_an_explored_test_starts_take_part():
     before = set(threading.enumerate())
     assert explore(worker_pool, runs=60).distinct > 10
     explore(worker_pool, runs=20, preempt=2)
-    new = [thread.name for thread in set(threading.enumerate()) - before]
-    assert [name for name in new if name not in ("moorage-cleanup", "moorage-log")] == []
+    assert new_threads(before) == []
 
 
 def executors():

@@ -18,7 +18,7 @@ from moorage.runtime import background
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.waiting import callers
 from moorage.runtime.waiting.waits import open_streams, waits_in_progress
-from onlooker import messages_of_this_test
+from onlooker import messages_of_moorage
 
 GRACE = config.deadlock_grace
 
@@ -243,7 +243,7 @@ def test_children_that_wait_for_the_slot_of_their_parent(way, when, clock, caplo
             call.get()
         assert {type(error) for error in errors_in(raised.value)} == {DeadlockError}
         assert clock.now() == when
-        warnings = messages_of_this_test(caplog)
+        warnings = messages_of_moorage(caplog)
         assert "tree gets no slot: all slots of tree are held" in warnings[0]
         assert tree.remote(0) == 1
 
@@ -757,7 +757,7 @@ def test_an_honest_program_is_neither_accused_nor_warned(way, clock, caplog):
         assert f.remote(1) is True
         assert clock.now() == 60
         assert f.remote(0) == "leaf"
-    assert not messages_of_this_test(caplog)
+    assert not messages_of_moorage(caplog)
 
 
 def test_a_slot_is_left_for_the_children(clock):

@@ -16,7 +16,7 @@ import pytest
 import moorage as modal
 from moorage.exception import ExecutionError, InvalidError, NotFoundError
 from moorage.testing import FakeContainer
-from onlooker import messages_of_this_test
+from onlooker import messages_of_moorage
 
 NAMES = [f"MOORAGE_TEST_{letter}" for letter in "ABCDE"]
 A, B, C, D, E = NAMES
@@ -403,7 +403,7 @@ def test_two_values_of_one_variable_warn_once_without_the_values(caplog):
             "hunter3",
             "hunter3",
         ]
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert [part in text for part in (A, "first", "second", "hunter")] == [True] * 3 + [False]
 
 
@@ -463,7 +463,7 @@ def test_the_working_directory_is_left_alone_with_one_warning(caplog):
     with caplog.at_level(logging.WARNING, "moorage"), app.run():
         for read in functions:
             read.remote()
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert "'/app'" in text
     assert os.getcwd() == before
 

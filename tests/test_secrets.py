@@ -22,7 +22,7 @@ from moorage.declaring.needs import Needs
 from moorage.exception import AlreadyExistsError, InvalidError, NotFoundError
 from moorage.stores.secret_files import parse, text_of
 from moorage.variables import Variables
-from onlooker import messages_of_this_test
+from onlooker import messages_of_moorage
 
 Secret = modal.Secret
 NAME = "MOORAGE_TEST_SECRET"
@@ -253,7 +253,7 @@ def test_a_missing_secret_warns_once_for_each_run_and_goes_on(caplog):
     with caplog.at_level(logging.WARNING, "moorage"), app.run():
         one.remote()
         two.remote()
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert all(part in text for part in ("'missing'", "'main'", "Secret.objects.create"))
     assert "`moorage secret create missing KEY=...`" in text
 
@@ -262,7 +262,7 @@ def test_a_missing_secret_says_by_which_command_it_is_made(caplog):
     made = Secret.from_name("half", required_keys=["NO_A", "NO_B"], environment_name="dev")
     with caplog.at_level(logging.WARNING, "moorage"):
         values_in_a_function(made)
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert "`moorage secret create -e dev half NO_A=... NO_B=...`" in text
 
 
@@ -272,7 +272,7 @@ def test_a_missing_secret_whose_keys_are_exported_is_those(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "moorage"):
         image = modal.Image.debian_slim().env({NAME: "of the image"})
         assert values_in_a_function(made, image=image) == {NAME: "exported"}
-    assert messages_of_this_test(caplog) == []
+    assert messages_of_moorage(caplog) == []
     monkeypatch.setattr(modal.config, "strict", True)
     assert values_in_a_function(made) == {NAME: "exported"}
 
@@ -302,7 +302,7 @@ def test_a_required_key_that_is_nowhere(monkeypatch, caplog, there):
     with caplog.at_level(logging.WARNING, "moorage"):
         found = values_in_a_function(made)
     assert found == {NAME: "exported", **({OTHER: "hunter2"} if there else {})}
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert "'half'" in text
     assert "hunter2" not in text
     monkeypatch.setattr(modal.config, "strict", True)
@@ -316,7 +316,7 @@ def test_a_file_that_others_can_read_warns(home, caplog):
     file.chmod(0o644)
     with caplog.at_level(logging.WARNING, "moorage"):
         assert values_in_a_function(Secret.from_name("open")) == {NAME: "hunter2"}
-    (text,) = messages_of_this_test(caplog)
+    (text,) = messages_of_moorage(caplog)
     assert f"chmod 600 {file}" in text
     assert "hunter2" not in text
 

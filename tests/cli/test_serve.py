@@ -11,10 +11,10 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
+from free_ports import free_port
 from moorage.cli import supervisor
 from moorage.cli.addresses import Addresses
 from moorage.cli.reference import Reference
@@ -478,22 +478,8 @@ def test_what_only_a_process_has_imported_is_watched_too(shell, serve):
 # -- before anything is served -----------------------------------------------------------------
 
 
-def three_free_ports() -> int:
-    """Return the first of three ports that are free now: not of those that the system gives out."""
-    for first in range(20_000 + os.getpid() % 2000 * 3, 30_000, 3):
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + 3):
-                    one = stack.enter_context(socket.socket())
-                    one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first
-    raise AssertionError("no ports are free")
-
-
 def test_ports_in_order_from_the_first_and_around_the_programs_own(shell):
-    first = three_free_ports()
+    first = free_port(3)
     shell.write("helper.py", helper("one"))
     shell.write(
         "app.py",

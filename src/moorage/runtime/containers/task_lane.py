@@ -299,9 +299,9 @@ class TaskLane:
         # Whether this lane runs the first steps of its tasks: not on a loop in virtual time, which
         # chooses the order of the steps, nor on a loop that is not asyncio's own, or on which an
         # enter hook has set something in place of `call_soon`.
-        handles = None if clock.virtual else let_nest(loop, self._bell.fileno)
-        if handles is not None and "call_soon" in vars(loop):
-            handles = None
+        handles: type[asyncio.Handle] | None = None
+        if not clock.virtual and "call_soon" not in getattr(loop, "__dict__", {}):
+            handles = let_nest(loop, self._bell.fileno)
         self._runs_steps = handles is not None
         if handles is not None:
             vars(loop)["call_soon"] = self._make_call_soon(handles)

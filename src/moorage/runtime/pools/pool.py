@@ -367,8 +367,6 @@ class Pool:
             self._settle_down(inputs)
             if backlog.queued and self.batches is None:
                 self._stamp(inputs)
-                if self.options.queue_timeout is not None:
-                    self._expect_queue_timeout(self._stamped)
         finally:
             if self._effects or self._discarded:
                 after = self._take_effects()
