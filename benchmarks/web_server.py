@@ -6,7 +6,7 @@ protocol with which the parent asks: each line on stdin gets one line of JSON on
     ready    (unasked)  {"port": 40123}
     cpu                 {"seconds": 1.25}: user and system time of this process so far
     check               {"no_delay": 200, "delay": 0, ...}: options of the connections that are
-                        open now, and what moorage's pool has counted
+                        open now, and what moorage's pool has counted when it holds no input
 
 The server ends when its stdin ends, so it never outlives its parent.
 """
@@ -32,6 +32,9 @@ NAP: Final = 0.005
 
 LIMIT: Final = 200
 """Inputs at once, of all containers together."""
+
+PATIENCE: Final = 10.0
+"""Seconds that inputs may take to end after the last response."""
 
 
 def make_starlette() -> Any:
@@ -132,7 +135,12 @@ def _serve_moorage(kind: str) -> None:
         assert port is not None
 
         def counts() -> dict[str, Any]:
-            now = served.statistics()
+            # An input ends a moment after its last byte is sent, when the application returns.
+            last_look = time.monotonic() + PATIENCE
+            while (now := served.statistics()) is not None:
+                if now.running + now.queued + now.abandoned == 0 or time.monotonic() > last_look:
+                    break
+                time.sleep(0.001)
             if now is None:
                 return {}
             return {
