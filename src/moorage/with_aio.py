@@ -16,6 +16,7 @@ Begin at `PosesAsFunction`, then `FunctionWithAio`, then `MethodWithAio`, then `
 from __future__ import annotations
 
 import functools
+import inspect
 import queue
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from types import FunctionType, TracebackType, coroutine
@@ -58,6 +59,23 @@ class Annotations(dict[str, Any]):
         wrapped = getattr(instance, "__wrapped__", None)
         found: Mapping[str, Any] = getattr(wrapped, "__annotations__", {})
         return found
+
+
+def poses_as_coroutine_function(function: Callable[P, T]) -> Callable[P, T]:
+    """Return `function`, which returns coroutines, as one that `inspect` takes for ``async def``.
+
+    Web frameworks call any other function on a thread.
+    """
+    mark: Any = getattr(inspect, "markcoroutinefunction", None)  # since Python 3.12
+    if mark is not None:
+        mark(function)
+        return function
+    code = function.__code__
+    flagged = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    made: Any = FunctionType(flagged, function.__globals__, closure=function.__closure__)
+    functools.update_wrapper(made, function)
+    del made.__wrapped__
+    return cast("Callable[P, T]", made)
 
 
 class _Doc:

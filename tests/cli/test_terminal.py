@@ -384,7 +384,7 @@ def test_a_process_that_dies_at_the_prompt_gives_the_terminal_back(shell, termin
     run.until("name? ")
     run.type("Ann\n")
     assert run.end() == 0, run.text
-    assert "hello Ann" in lines_of(run.text)
+    assert "hello Ann" in lines_of(run.text), run.text
 
 
 @pytest.mark.parametrize("what", ["breakpoint()", "modal.interact()"])

@@ -24,7 +24,7 @@ from collections.abc import (
 )
 from contextvars import Context, copy_context
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from ..exception import AsyncUsageWarning, Error, InputCancellation
 from ..frames import warn, without_our_frames
@@ -32,7 +32,7 @@ from ..runtime.background import in_background
 from ..runtime.captured import capture, decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.streaming import Stream
-from ..runtime.context import running_input
+from ..runtime.context import current_input, running_input
 from ..runtime.forking import process
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, Target, next_call_number
@@ -51,12 +51,27 @@ from ..runtime.waiting.async_waiters import (
 from ..runtime.waiting.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.waits import Reader, open_streams
 from .graph import CanBeNoted, notable
+from .registry import registry
+
+if TYPE_CHECKING:
+    from ..running.services import Service
 
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
 Submit = Callable[[Sequence[Input]], Pool]
 """Submits inputs to their pool, and returns that pool."""
+
+
+class Submits(Protocol):
+    """A function, as far as one call needs it: see `Function`."""
+
+    @property
+    def _target(self) -> Target: ...
+    @property
+    def _service(self) -> Service: ...
+    def _submit(self, inputs: Sequence[Input], /) -> Pool: ...
+    def _expect(self, way: str, /) -> None: ...
 
 
 @notable
@@ -141,6 +156,22 @@ def awaited_call(target: Target) -> AwaitedCall | TrioCall:
     if decimal_context in context:
         own_decimal_context(context)
     return call
+
+
+@uninterruptible
+def submit_nested(
+    function: Submits, call: WaitedCall | AwaitedCall | TrioCall | StreamCall, input: Input
+) -> Pool:
+    """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
+    caller = current_input()
+    # Before the submission, because the code of `input` may make calls at once.
+    is_noted = caller is not None and registry.add_nested(caller, call, (input,))
+    try:
+        return function._submit((input,))
+    except BaseException:
+        if is_noted:
+            registry.drop_nested(call, (input,))
+        raise
 
 
 @notable

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
+    Coroutine,
     Hashable,
     Iterable,
     Mapping,
@@ -51,23 +52,20 @@ from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.callers import block_loop, park_for, read_for, reader_here, wait_for
+from ..runtime.waiting.callers import block_loop, park_for, read_for, reader_here
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
-from ..with_aio import Annotations, PosesAsFunction
+from ..with_aio import Annotations, PosesAsFunction, poses_as_coroutine_function
 from .feeding import Row, rows_of, rows_of_async
 from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
+from .remote_coroutine import remote_coroutine
 from .waited import (
-    AwaitedCall,
     BlockingCall,
     StreamCall,
     StreamReader,
-    TrioCall,
-    WaitedCall,
-    awaited_call,
-    clean_up_soon,
+    submit_nested,
     wait_let_in,
     wait_let_in_async,
     warn_if_loop_runs,
@@ -278,63 +276,10 @@ class Remote(WayOfFunction, Generic[P, R_co]):
             if guard is not None:
                 guard.exit()
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    @poses_as_coroutine_function
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """As ``remote(...)``, for asyncio and trio.  Cancelling the task cancels the input."""
-        function = self._function
-        pool: Pool | None = None
-        input: Input | None = None
-        try:
-            target = function._target
-            if target.is_generator:
-                function._expect("remote.aio")
-            call = awaited_call(target)
-            input = make_input(call, args, kwargs or None)
-            # So thousands of tasks that wait keep no objects that nobody needs: each garbage
-            # collection would visit them.
-            del args, kwargs, self
-            is_nested = running_input.get(None) is not None
-            if is_nested:
-                pool = submit_nested(function, call, input)
-            else:
-                # `with uninterruptible:`, inlined, because this code runs for each input.
-                guard = thread_state.guard
-                if guard is None:
-                    pool = function._submit((input,))
-                else:
-                    guard.enter()
-                    try:
-                        pool = function._submit((input,))
-                    finally:
-                        guard.exit()
-            if is_nested or open_streams or pool.clock.virtual or type(call) is not AwaitedCall:
-                await wait_for(pool, call, input)
-            else:  # the same, without the cost of a call
-                await call
-        except Error as error:
-            # The wait was refused, so nobody gets the result.
-            if pool is not None and input is not None:
-                pool.cancel(input)
-            raise without_our_frames(error)
-        except GeneratorExit:
-            # A garbage collection dropped the task, maybe while this thread holds some lock.  So
-            # this code must take no lock.
-            if pool is not None and input is not None:
-                clean_up_soon(partial(pool.cancel, input), pool.clock)
-            raise
-        except BaseException:
-            if pool is not None and input is not None:
-                pool.cancel(input)
-            raise
-        outcome = input.outcome
-        if type(outcome) is Value:
-            value: R_co = outcome.value
-            return value
-        try:
-            with Raising() as error_of:
-                raise error_of(outcome)
-        finally:
-            # Else a cycle: these variables -> the error -> its traceback -> this frame.
-            del outcome, input, function
+        return remote_coroutine(self._function, args, kwargs or None)
 
 
 @takes_one_call
@@ -453,22 +398,6 @@ class RemoteGen(WayOfFunction, Generic[P, Y_co]):
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
-
-
-@uninterruptible
-def submit_nested(
-    function: Called, call: WaitedCall | AwaitedCall | TrioCall | StreamCall, input: Input
-) -> Pool:
-    """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
-    caller = current_input()
-    # Before the submission, because the code of `input` may make calls at once.
-    is_noted = caller is not None and registry.add_nested(caller, call, (input,))
-    try:
-        return function._submit((input,))
-    except BaseException:
-        if is_noted:
-            registry.drop_nested(call, (input,))
-        raise
 
 
 def _producer_waits(ref: weakref.ref[StreamCall]) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, cast
 
 from .. import forking
 from ..captured import capture
@@ -61,8 +61,13 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     __slots__ = ("mail",)
 
+    # True if it has a method `end`, which is called in place of ``set_result(None)``.
+    ends_itself: ClassVar[bool] = False
+
     if TYPE_CHECKING:
         mail: Mail
+
+        def end(self) -> None: ...
 
     @property
     def is_lost(self) -> bool:
@@ -133,7 +138,10 @@ class Mail:
             choices.shuffle(due)
         for future in due:
             if not future.done():
-                future.set_result(None)
+                if future.ends_itself:
+                    future.end()
+                else:
+                    future.set_result(None)
 
 
 def _after_fork() -> None:

@@ -1,0 +1,296 @@
+"""What ``remote.aio(...)`` gives: a coroutine, and for ``asyncio.gather`` a future.
+
+Owns `RemoteCoroutine`.  It is awaited, made a task of and closed as a coroutine: then it makes
+one, and passes all of that on to it.  But ``gather`` makes a task of each coroutine, and that
+task is half of what a gathered call costs.  So to ``gather``, and to nobody else, it says that it
+is a future: ``gather`` then needs no task, and shows its futures to nobody.
+
+``ways.py`` makes it for callers on a loop and outside of any input.  Inside of an input, the
+search for deadlocks has to know which task waits.
+
+Begin at `RemoteCoroutine._as_coroutine`, then `_asyncio_future_blocking` and `_begin`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from functools import partial
+from types import CodeType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
+
+from ..exception import Error
+from ..frames import without_our_frames
+from ..runtime.captured import decimal_context, own_decimal_context
+from ..runtime.clocks.participants import LoopPart
+from ..runtime.context import running_input
+from ..runtime.input import Input, make_input, next_call_number
+from ..runtime.outcome import Outcome, Raising, Value
+from ..runtime.pools.pool import Pool
+from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
+from ..runtime.waiting.async_waiters import AsyncioWaiter, mail_of
+from ..runtime.waiting.callers import wait_for
+from ..runtime.waiting.waits import open_streams
+from .graph import notable
+from .waited import AwaitedCall, Submits, awaited_call, clean_up_soon, submit_nested
+
+R_co = TypeVar("R_co", covariant=True)
+
+_GATHER: Final[CodeType] = asyncio.gather.__code__
+
+# The frame of `gather`, counted from that of `_asyncio_future_blocking`: in between are `isfuture`
+# and `ensure_future`.
+_OF_GATHER: Final = 3
+
+# What says to a task that it is awaited, of futures written in C.
+_blocking: Final[Any] = getattr(AsyncioWaiter, "_asyncio_future_blocking", None)
+
+# Futures may be written in Python, as ``nest_asyncio`` makes them: then all stay coroutines.
+_are_in_c: Final[bool] = hasattr(_blocking, "__set__")
+
+
+_OF_COROUTINES: Final = frozenset(
+    {"cr_await", "cr_code", "cr_frame", "cr_origin", "cr_running", "cr_suspended"}
+    | {"__name__", "__qualname__"}
+)
+
+
+class _OfCoroutine:
+    """A method of the coroutine itself: no frame of this file stands in its tracebacks."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: RemoteCoroutine[Any] | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        coroutine = instance.coroutine or instance._as_coroutine()
+        return getattr(coroutine, self._name)
+
+
+@notable
+class RemoteCoroutine(AwaitedCall, Generic[R_co]):
+    """A coroutine that runs one input, or the future of that input for ``asyncio.gather``.
+
+    Touched by the thread of its loop only, but for `settled`.
+    """
+
+    __slots__ = ("args", "coroutine", "function", "input", "is_future", "kwargs", "outcome", "pool")
+
+    ends_itself: ClassVar[bool] = True
+
+    if TYPE_CHECKING:
+        # Set by `remote_coroutine`.  None and () since this has begun, as a coroutine or future.
+        function: Submits | None
+        args: tuple[Any, ...]
+        kwargs: dict[str, Any] | None
+        coroutine: Coroutine[Any, Any, R_co] | None  # since this has begun as a coroutine
+        is_future: bool  # true since this has begun as a future
+        # Of a future:
+        input: Input | None  # from before it is submitted until it is settled, else None
+        pool: Pool  # since it is submitted
+        outcome: Outcome | None  # since it is settled
+
+    # -- as a coroutine --------------------------------------------------------------------
+
+    def _as_coroutine(self) -> Coroutine[Any, Any, R_co]:
+        coroutine = self.coroutine
+        if coroutine is None:
+            if self.function is None:
+                raise RuntimeError("cannot reuse already awaited coroutine")
+            self.coroutine = coroutine = run_one(self.function, self.args, self.kwargs)
+            # So thousands of tasks that wait keep no objects that nobody needs.
+            self.function, self.args, self.kwargs = None, (), None
+        return coroutine
+
+    send: Any = _OfCoroutine("send")
+    throw: Any = _OfCoroutine("throw")
+    close: Any = _OfCoroutine("close")
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return super().__await__() if self.is_future else self._as_coroutine().__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_COROUTINES and not self.is_future:
+            return getattr(self._as_coroutine(), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.is_future else repr(self._as_coroutine())
+
+    def __del__(self) -> None:
+        if self.function is not None:  # nobody has begun it
+            shown = f"coroutine {run_one.__qualname__!r} was never awaited"
+            warnings.warn(shown, RuntimeWarning, stacklevel=2, source=self)
+        super().__del__()
+
+    # -- as a future -----------------------------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        @property
+        def _asyncio_future_blocking(self):
+            """None if this is no future, for who asks."""
+            if self.is_future or (
+                self.function is not None
+                and sys._getframe(_OF_GATHER).f_code is _GATHER
+                and self._begin()
+            ):
+                return _blocking.__get__(self)
+            return None
+
+        @_asyncio_future_blocking.setter
+        def _asyncio_future_blocking(self, value):
+            _blocking.__set__(self, value)
+
+    def _begin(self) -> bool:
+        """Submit the input, and be its future; false if this must be a coroutine."""
+        function = self.function
+        if (
+            function is None
+            or open_streams
+            or running_input.get(None) is not None
+            or Real._get_running_loop() is not self.mail.loop
+        ):
+            return False
+        try:
+            run = function._service.current_run()
+            if run.copies or run.clock.virtual:
+                return False
+            self.is_future = True
+            call: AwaitedCall = self
+            call.target = target = function._target
+            if target.is_generator:
+                function._expect("remote.aio")
+            call.number = next_call_number()
+            call.context = context = copy_context()
+            if decimal_context in context:
+                own_decimal_context(context)
+            # The input is this call's before it is submitted: it may be settled at once.
+            input = self.input = make_input(self, self.args, self.kwargs)
+            # `with uninterruptible:`, inlined, because this code runs for each input.
+            guard = thread_state.guard
+            if guard is not None:
+                guard.enter()
+            try:
+                self.pool = function._submit((input,))
+            finally:
+                if guard is not None:
+                    guard.exit()
+        except Error as error:
+            self.input = None
+            self.set_exception(without_our_frames(error))
+        # So thousands of futures keep no objects that nobody needs.
+        self.function, self.args, self.kwargs = None, (), None
+        return True
+
+    def settled(self, input: Input, /) -> Callable[[], object]:
+        # An input refers to its call: this ends the cycle.
+        self.outcome, self.input = input.outcome, None
+        return self.post
+
+    def end(self) -> None:
+        outcome = self.outcome
+        if isinstance(outcome, Value):
+            self.set_result(outcome.value)
+        elif outcome is not None:
+            self.set_exception(outcome.exception())
+        self.outcome = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the input, too."""
+        input = self.input
+        if input is not None:
+            self.pool.cancel(input)
+        return super().cancel(msg)
+
+
+def remote_coroutine(
+    function: Submits, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+) -> Coroutine[Any, Any, Any]:
+    """Return what calls `function`, for the caller on this thread."""
+    loop = Real._get_running_loop()
+    if (
+        loop is None  # trio, or who will run a loop
+        or not _are_in_c
+        or running_input.get(None) is not None
+        or isinstance(loop, LoopPart)
+    ):
+        return run_one(function, args, kwargs)
+    made: RemoteCoroutine[Any] = RemoteCoroutine(loop=loop)
+    # As `make_async_waiter`, without the cost of a call for each input.
+    mail = thread_state.mailbox
+    if mail is None or mail.loop is not loop:
+        mail = mail_of(loop)
+    made.mail = mail
+    made.function = function
+    made.args = args
+    made.kwargs = kwargs
+    made.coroutine = made.input = None
+    made.is_future = False
+    return cast("Coroutine[Any, Any, Any]", made)
+
+
+async def run_one(function: Submits, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    """Run one input of `function`, and wait for its result in this task."""
+    pool: Pool | None = None
+    input: Input | None = None
+    try:
+        target = function._target
+        if target.is_generator:
+            function._expect("remote.aio")
+        call = awaited_call(target)
+        input = make_input(call, args, kwargs)
+        # So thousands of tasks that wait keep no objects that nobody needs: each garbage
+        # collection would visit them.
+        del args, kwargs
+        is_nested = running_input.get(None) is not None
+        if is_nested:
+            pool = submit_nested(function, call, input)
+        else:
+            # `with uninterruptible:`, inlined, because this code runs for each input.
+            guard = thread_state.guard
+            if guard is None:
+                pool = function._submit((input,))
+            else:
+                guard.enter()
+                try:
+                    pool = function._submit((input,))
+                finally:
+                    guard.exit()
+        if is_nested or open_streams or pool.clock.virtual or type(call) is not AwaitedCall:
+            await wait_for(pool, call, input)
+        else:  # the same, without the cost of a call
+            await call
+    except Error as error:
+        # The wait was refused, so nobody gets the result.
+        if pool is not None and input is not None:
+            pool.cancel(input)
+        raise without_our_frames(error)
+    except GeneratorExit:
+        # A garbage collection dropped the task, maybe while this thread holds some lock.  So
+        # this code must take no lock.
+        if pool is not None and input is not None:
+            clean_up_soon(partial(pool.cancel, input), pool.clock)
+        raise
+    except BaseException:
+        if pool is not None and input is not None:
+            pool.cancel(input)
+        raise
+    outcome = input.outcome
+    if type(outcome) is Value:
+        return outcome.value
+    try:
+        with Raising() as error_of:
+            raise error_of(outcome)
+    finally:
+        # Else a cycle: these variables -> the error -> its traceback -> this frame.
+        del outcome, input, function
+
+
+# The name of the coroutine, in warnings and in what shows tasks.
+run_one.__name__, run_one.__qualname__ = "aio", "Remote.aio"
