@@ -47,10 +47,10 @@ _GATHER: Final[CodeType] = asyncio.gather.__code__
 _OF_GATHER: Final = 3
 
 # What says to a task that it is awaited, of futures written in C.
-_blocking: Final[Any] = getattr(AsyncioWaiter, "_asyncio_future_blocking", None)
+_BLOCKING: Final[Any] = getattr(AsyncioWaiter, "_asyncio_future_blocking", None)
 
 # Futures may be written in Python, as ``nest_asyncio`` makes them: then all stay coroutines.
-_are_in_c: Final[bool] = hasattr(_blocking, "__set__")
+_ARE_IN_C: Final[bool] = hasattr(_BLOCKING, "__set__")
 
 
 _OF_COROUTINES: Final = frozenset(
@@ -102,7 +102,7 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         if coroutine is None:
             if self.function is None:
                 raise RuntimeError("cannot reuse already awaited coroutine")
-            self.coroutine = coroutine = run_one(self.function, self.args, self.kwargs)
+            self.coroutine = coroutine = aio(self.function, self.args, self.kwargs)
             # So thousands of tasks that wait keep no objects that nobody needs.
             self.function, self.args, self.kwargs = None, (), None
         return coroutine
@@ -124,7 +124,7 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
 
     def __del__(self) -> None:
         if self.function is not None:  # nobody has begun it
-            shown = f"coroutine {run_one.__qualname__!r} was never awaited"
+            shown = f"coroutine {aio.__qualname__!r} was never awaited"
             warnings.warn(shown, RuntimeWarning, stacklevel=2, source=self)
         super().__del__()
 
@@ -140,12 +140,12 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
                 and sys._getframe(_OF_GATHER).f_code is _GATHER
                 and self._begin()
             ):
-                return _blocking.__get__(self)
+                return _BLOCKING.__get__(self)
             return None
 
         @_asyncio_future_blocking.setter
         def _asyncio_future_blocking(self, value):
-            _blocking.__set__(self, value)
+            _BLOCKING.__set__(self, value)
 
     def _begin(self) -> bool:
         """Submit the input, and be its future; false if this must be a coroutine."""
@@ -216,11 +216,11 @@ def remote_coroutine(
     loop = Real._get_running_loop()
     if (
         loop is None  # trio, or who will run a loop
-        or not _are_in_c
+        or not _ARE_IN_C
         or running_input.get(None) is not None
         or isinstance(loop, LoopPart)
     ):
-        return run_one(function, args, kwargs)
+        return aio(function, args, kwargs)
     made: RemoteCoroutine[Any] = RemoteCoroutine(loop=loop)
     # As `make_async_waiter`, without the cost of a call for each input.
     mail = thread_state.mailbox
@@ -235,7 +235,7 @@ def remote_coroutine(
     return cast("Coroutine[Any, Any, Any]", made)
 
 
-async def run_one(function: Submits, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+async def aio(function: Submits, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
     """Run one input of `function`, and wait for its result in this task."""
     pool: Pool | None = None
     input: Input | None = None
@@ -293,4 +293,4 @@ async def run_one(function: Submits, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 # The name of the coroutine, in warnings and in what shows tasks.
-run_one.__name__, run_one.__qualname__ = "aio", "Remote.aio"
+aio.__qualname__ = "Remote.aio"
