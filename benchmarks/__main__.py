@@ -72,7 +72,7 @@ FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer inputs, 2 rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer inputs, 1 round")
     parser.add_argument(
         "--only",
         action="append",
@@ -82,7 +82,7 @@ def main() -> int:
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, too")
     arguments = parser.parse_args()
-    rounds = 2 if arguments.quick else ROUNDS
+    rounds = 1 if arguments.quick else ROUNDS
     results: list[tuple[Group, list[Row]]] = []
     names = [name for given in arguments.only or GROUPS for name in FAMILIES.get(given, [given])]
     began = time.monotonic()
@@ -111,7 +111,7 @@ def main() -> int:
     if not arguments.only:
         more = [
             web.measure_cold(1 if arguments.quick else ROUNDS),
-            measure_idle(1.0 if arguments.quick else 10.0),
+            measure_idle(1.0 if arguments.quick else 5.0),
             measure_plugin(1 if arguments.quick else ROUNDS),
         ]
         minutes, seconds = divmod(round(time.monotonic() - began), 60)

@@ -157,6 +157,33 @@ def test_changes_give_new_answers_and_no_client_loses_a_request(shell, serve):
     assert refuses(urls[1])
 
 
+@pytest.mark.parametrize("command", ["serve", "deploy"])
+def test_the_garbage_collector_leaves_the_modules_alone(shell, command, monkeypatch):
+    monkeypatch.setenv("MOORAGE_HOME", str(shell.folder / "home"))
+    shell.write("helper.py", PLAIN)
+    shell.write(
+        "prog.py",
+        """
+        import gc
+        import modal
+        from helper import answers
+
+        app = modal.App("frozen")
+
+        class OfTheModule:
+            pass
+
+        @app.function()
+        @modal.asgi_app()
+        def page():
+            return answers(lambda path: str(any(each is OfTheModule for each in gc.get_objects())))
+        """,
+    )
+    with Server(shell, command, "--port", "0", "--placement", "thread", "prog.py") as server:
+        server.until("http://")
+        assert ask(server.url("page")) == "False"
+
+
 def test_an_error_keeps_the_version_from_before_until_it_is_mended(shell, serve):
     shell.write("app.py", SHOP)
     shell.write("helper.py", helper("one"))

@@ -148,10 +148,24 @@ def with_grandchild():
 def talk_nonsense(path):
     """Write to the driver what is no frame, and wait."""
     bear_witness(path, "begin", 0)
+    gc.unfreeze()  # else the collector does not know the channel
     for channel in gc.get_objects():
         if isinstance(channel, Channel):
             channel._end.send(b"\xff" * 64)
     threading.Event().wait()
+
+
+@app.cls()
+class Collected:
+    @moorage.enter()
+    def load(self):
+        self.loaded = [[]]
+
+    @moorage.method()
+    def sees(self):
+        """Whether the collector visits what the module has, and what the hook has made."""
+        seen = gc.get_objects()
+        return [any(each is one for each in seen) for one in (Model, self.loaded)]
 
 
 @app.function()

@@ -57,6 +57,10 @@ def test_code_of_the_module_is_not_local_in_a_container(forked):
     assert not seen["is_local"]
 
 
+def test_the_garbage_collector_leaves_the_modules_alone_and_not_what_hooks_load(app):
+    assert served.Collected().sees.remote() == [False, True]
+
+
 def test_all_kinds_of_functions(app):
     assert list(served.double.map(range(200))) == [2 * x for x in range(200)]
     assert list(served.numbers.remote_gen(100)) == list(range(100))

@@ -41,6 +41,7 @@ from ..running.mounts import mounts_of
 from ..running.runs import drain_runs
 from ..running.urls import WebFunction
 from ..runtime.clocks.clock import system_clock
+from ..runtime.garbage import keep_what_is_there
 from ..runtime.real import Real
 from .addresses import Served, check_served
 from .apps import app_of, describe
@@ -157,6 +158,7 @@ class _Child:
             # other labels in the run of `app`.
             sockets = [self._sockets.pop(label) for label in self._labels]
             reserve(app, functions, self._host, sockets)
+            keep_what_is_there()
             with app.run(name=name):
                 urls = open_sites(functions, self._host, sockets)
                 by_label = {one.label: one for one in functions}

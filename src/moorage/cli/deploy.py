@@ -19,6 +19,7 @@ from ..exception import Error
 from ..running import deployments
 from ..running.runs import Run, close_runs
 from ..runtime.clocks.clock import system_clock
+from ..runtime.garbage import keep_what_is_there
 from .addresses import Addresses, Served, check_served
 from .apps import app_of, check_reference
 from .ending import EndingSignals
@@ -181,6 +182,8 @@ class _Deployment:
         try:
             mounted = mount(app)
             reserve(app, functions, self._addresses.host, sockets)
+            if not self._apps:  # else containers may have run hooks
+                keep_what_is_there()
             app.deploy(name=shown)
             self._apps[shown] = app
             urls = open_sites(functions, self._addresses.host, sockets)

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from ..runtime import forking
 from ..runtime.background import flush
+from ..runtime.garbage import keep_what_is_there
 from ..runtime.outcome import failure_of
 from ..runtime.real import Real
 from . import world
@@ -143,6 +144,7 @@ class _Life:
             else:
                 host.connect(self._channel)
                 self._take(host)
+                keep_what_is_there()  # before hooks: what they load, the program may replace
                 host.container.boot_here()
         self._leave()
 

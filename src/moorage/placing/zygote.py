@@ -41,6 +41,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from ..runtime.context import be_a_container
+from ..runtime.garbage import keep_what_is_there
 from ..runtime.real import Real
 from .child import Kit, enter_namespace, live
 from .package import complete_the_package
@@ -130,8 +131,7 @@ class Zygote:
         Real.set_signal(signal.SIGINT, _nothing)  # not SIG_IGN, which children's programs inherit
         self._preload(preload)
         # The collector of a child leaves alone what the zygote has: else it would copy the pages.
-        gc.collect()
-        gc.freeze()
+        keep_what_is_there()
         poll = select.poll()
         for each in (self._control.fileno(), self._driver, self._bell.fileno()):
             poll.register(each, select.POLLIN)
