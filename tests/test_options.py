@@ -559,6 +559,32 @@ def test_bounds_that_cannot_be_change_nothing(changes, message):
     assert nap.autoscaler.settings() == before
 
 
+def test_a_container_that_stops_before_it_was_ready_is_in_no_peak():
+    app, may_load = App(), threading.Event()
+
+    @app.cls(max_containers=2)
+    class Slow:
+        @moorage.enter()
+        def load(self):
+            assert may_load.wait(60)
+
+        @moorage.method()
+        def run(self):
+            return "ran"
+
+    with app.run():
+        try:
+            Slow().update_autoscaler(min_containers=2)
+            Slow().update_autoscaler(min_containers=1, max_containers=1)
+            Slow().update_autoscaler(min_containers=2, max_containers=2)
+            starting = [one.state for one in Slow().run.statistics().containers]
+            assert sorted(state.value for state in starting) == ["starting", "starting", "stopping"]
+        finally:
+            may_load.set()
+        assert Slow().run.remote() == "ran"
+        assert Slow().run.statistics().peak_containers == 2
+
+
 def test_changes_are_kept_for_later_pools_and_runs():
     app, nap = make_app()
     nap.update_autoscaler(max_containers=2)

@@ -1474,7 +1474,9 @@ class Pool:
             self._note("starting", None, container)
         if self.options.startup_timeout is not None and self.alarms.start.timer is None:
             self.alarms.start.at(now + self.options.startup_timeout)
-        tally.peak_containers = max(tally.peak_containers, len(self.fleet.containers))
+        # Not those that stop, perhaps before they were ready: they serve no input.
+        serving = sum(1 for one in self.fleet.containers if one.state is not STOPPING)
+        tally.peak_containers = max(tally.peak_containers, serving)
         self._effects.append(container.boot)
 
     def _shrink(self, count: int) -> bool:
