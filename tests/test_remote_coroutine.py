@@ -160,22 +160,76 @@ def test_what_it_is():
         assert asyncio.run(outside) == 2
 
 
-def test_gather_needs_no_tasks():
+def test_gather_needs_no_task_for_a_call():
     async def main():
         calls = [wait.remote.aio(never) for _ in range(5)]
         gathering = asyncio.gather(*calls)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        (stands_for_all,) = asyncio.all_tasks() - {asyncio.current_task()}
         wait_until(lambda: wait.statistics().running == 3)
         assert wait.statistics().queued == 2
         gathering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gathering
         assert all(call.cancelled() for call in calls)
+        await asyncio.wait([stands_for_all], timeout=60)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with app.run():
         asyncio.run(main())
         wait_until(lambda: wait.statistics().running == 0)
         assert wait.statistics().cancelled == 5
+
+
+def test_the_end_of_the_loop_cancels_what_was_gathered():
+    async def main():
+        asyncio.gather(wait.remote.aio(never), wait.remote.aio(never))
+        with pytest.raises(ValueError, match="of another"):
+            await asyncio.gather(fail.remote.aio("of another"), wait.remote.aio(never))
+        wait_until(lambda: wait.statistics().running == 3)
+
+    with app.run():
+        asyncio.run(main())
+        wait_until(lambda: wait.statistics().cancelled == 3)
+
+
+@pytest.mark.parametrize("error", [AttributeError("of the pool"), KeyboardInterrupt()])
+def test_an_error_after_the_submission_cancels_the_input(monkeypatch, error):
+    submit, calls = moorage.Function._submit, []
+
+    def submit_and_raise(self, inputs, spawned=None):
+        pool = submit(self, inputs, spawned)
+        pool.cancel(inputs[0])
+        raise error
+
+    async def main():
+        calls.append(wait.remote.aio(never))
+        with monkeypatch.context() as patching:
+            patching.setattr(moorage.Function, "_submit", submit_and_raise)
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results == [error]
+
+    with app.run():
+        if isinstance(error, Exception):
+            asyncio.run(main())
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                asyncio.run(main())
+        assert calls[0].done()
+
+
+def test_a_call_that_was_gathered_may_be_closed_and_shown():
+    async def main():
+        call = double.remote.aio(1)
+        assert await asyncio.gather(call) == [2]
+        call.close()
+        assert "result=2" in repr(call)
+        other = double.remote.aio(2)
+        other.close()
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await other
+
+    with app.run():
+        asyncio.run(main())
 
 
 def test_a_call_that_was_gathered_has_its_result():

@@ -3,7 +3,9 @@
 Owns `RemoteCoroutine`.  It is awaited, made a task of and closed as a coroutine: then it makes
 one, and passes all of that on to it.  But ``gather`` makes a task of each coroutine, and that
 task is half of what a gathered call costs.  So to ``gather``, and to nobody else, it says that it
-is a future: ``gather`` then needs no task, and shows its futures to nobody.
+is a future: ``gather`` then needs no task.  One task stands for all calls that are gathered on a
+loop (`_Keeper`), so that who cancels the tasks of a loop, as ``asyncio.run`` does at its end,
+cancels these calls, too.
 
 ``ways.py`` makes it for callers on a loop and outside of any input.  Inside of an input, the
 search for deadlocks has to know which task waits.
@@ -17,7 +19,7 @@ import asyncio
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
@@ -28,11 +30,11 @@ from ..runtime.captured import decimal_context, own_decimal_context
 from ..runtime.clocks.participants import LoopPart
 from ..runtime.context import running_input
 from ..runtime.input import Input, make_input, next_call_number
-from ..runtime.outcome import Outcome, Raising, Value
+from ..runtime.outcome import Outcome, Raising, Value, failure_of
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
-from ..runtime.waiting.async_waiters import AsyncioWaiter, mail_of
+from ..runtime.waiting.async_waiters import AsyncioWaiter, Mail, mail_of
 from ..runtime.waiting.callers import wait_for
 from ..runtime.waiting.waits import open_streams
 from .graph import notable
@@ -40,7 +42,7 @@ from .waited import AwaitedCall, Submits, awaited_call, clean_up_soon, submit_ne
 
 R_co = TypeVar("R_co", covariant=True)
 
-_GATHER: Final[CodeType] = asyncio.gather.__code__
+_GATHER: Final[CodeType | None] = getattr(asyncio.gather, "__code__", None)
 
 # The frame of `gather`, counted from that of `_asyncio_future_blocking`: in between are `isfuture`
 # and `ensure_future`.
@@ -60,7 +62,10 @@ _OF_COROUTINES: Final = frozenset(
 
 
 class _OfCoroutine:
-    """A method of the coroutine itself: no frame of this file stands in its tracebacks."""
+    """A method of the coroutine itself: no frame of this file stands in its tracebacks.
+
+    A call that has begun as a future has none, as a coroutine that was awaited.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -92,7 +97,7 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         is_future: bool  # true since this has begun as a future
         # Of a future:
         input: Input | None  # from before it is submitted until it is settled, else None
-        pool: Pool  # since it is submitted
+        pool: Pool | None  # since it is submitted
         outcome: Outcome | None  # since it is settled
 
     # -- as a coroutine --------------------------------------------------------------------
@@ -109,7 +114,11 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
 
     send: Any = _OfCoroutine("send")
     throw: Any = _OfCoroutine("throw")
-    close: Any = _OfCoroutine("close")
+
+    def close(self) -> None:
+        """End the coroutine, if this has begun as one, or not begun."""
+        if not self.is_future:
+            self._as_coroutine().close()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return super().__await__() if self.is_future else self._as_coroutine().__await__()
@@ -135,13 +144,15 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         @property
         def _asyncio_future_blocking(self):
             """None if this is no future, for who asks."""
-            if self.is_future or (
-                self.function is not None
-                and sys._getframe(_OF_GATHER).f_code is _GATHER
-                and self._begin()
-            ):
+            if self.is_future:
                 return _BLOCKING.__get__(self)
-            return None
+            if self.function is None or Real._get_running_loop() is not self.mail.loop:
+                return None
+            try:
+                asks = sys._getframe(_OF_GATHER).f_code
+            except ValueError:  # fewer frames
+                return None
+            return False if asks is _GATHER and self._begin() else None
 
         @_asyncio_future_blocking.setter
         def _asyncio_future_blocking(self, value):
@@ -150,22 +161,17 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
     def _begin(self) -> bool:
         """Submit the input, and be its future; false if this must be a coroutine."""
         function = self.function
-        if (
-            function is None
-            or open_streams
-            or running_input.get(None) is not None
-            or Real._get_running_loop() is not self.mail.loop
-        ):
+        if function is None or open_streams or running_input.get(None) is not None:
             return False
         try:
             run = function._service.current_run()
             if run.copies or run.clock.virtual:
                 return False
-            self.is_future = True
-            call: AwaitedCall = self
-            call.target = target = function._target
+            target = function._target
             if target.is_generator:
                 function._expect("remote.aio")
+            call: AwaitedCall = self
+            call.target = target
             call.number = next_call_number()
             call.context = context = copy_context()
             if decimal_context in context:
@@ -181,11 +187,23 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
             finally:
                 if guard is not None:
                     guard.exit()
-        except Error as error:
+        except BaseException as error:
+            # As the task of a coroutine does, and not where `gather` is called.
+            if self.pool is not None and self.input is not None:
+                self.pool.cancel(self.input)
             self.input = None
-            self.set_exception(without_our_frames(error))
+            if not isinstance(error, Exception):
+                self.function, self.args, self.kwargs, self.is_future = None, (), None, True
+                super().cancel()
+                raise
+            self.set_exception(without_our_frames(error) if isinstance(error, Error) else error)
+        else:
+            keeper = self.mail.keeper
+            if keeper is None:
+                self.mail.keeper = keeper = _Keeper(self.mail)
+            keeper.calls[self] = None
         # So thousands of futures keep no objects that nobody needs.
-        self.function, self.args, self.kwargs = None, (), None
+        self.function, self.args, self.kwargs, self.is_future = None, (), None, True
         return True
 
     def settled(self, input: Input, /) -> Callable[[], object]:
@@ -194,19 +212,62 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         return self.post
 
     def end(self) -> None:
-        outcome = self.outcome
-        if isinstance(outcome, Value):
-            self.set_result(outcome.value)
-        elif outcome is not None:
-            self.set_exception(outcome.exception())
-        self.outcome = None
+        outcome, self.outcome = self.outcome, None
+        try:
+            if isinstance(outcome, Value):
+                self.set_result(outcome.value)
+            elif outcome is not None:
+                self.set_exception(outcome.exception())
+        except BaseException as error:  # of the user's code that makes a copy of the error
+            self.set_exception(failure_of(error).exception())
+        self._leave_keeper()
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the input, too."""
-        input = self.input
-        if input is not None:
-            self.pool.cancel(input)
+        input, pool = self.input, self.pool
+        if input is not None and pool is not None:
+            pool.cancel(input)
+        self._leave_keeper()
         return super().cancel(msg)
+
+    def _leave_keeper(self) -> None:
+        keeper = self.mail.keeper
+        if keeper is not None:
+            keeper.forget(self)
+
+
+class _KeeperTask(asyncio.Task[None]):
+    """The task of a `_Keeper`."""
+
+
+class _Keeper:
+    """The task that stands for the calls that are gathered on one loop.
+
+    It lasts while there are such calls.  If it is cancelled, so are they.
+    """
+
+    def __init__(self, mail: Mail) -> None:
+        self.calls: dict[RemoteCoroutine[Any], None] = {}
+        self._mail = mail
+        self._is_over: asyncio.Future[None] = mail.loop.create_future()
+        # As in `TaskLane._start`, not by the factory of the user's tasks.
+        self._task: asyncio.Task[None] = _KeeperTask(
+            self._keep(), loop=mail.loop, name="moorage-gathered", context=Context()
+        )
+
+    async def _keep(self) -> None:
+        try:
+            await self._is_over
+        finally:
+            for call in list(self.calls):
+                call.cancel()
+
+    def forget(self, call: RemoteCoroutine[Any]) -> None:
+        self.calls.pop(call, None)
+        if not self.calls and self._mail.keeper is self:
+            self._mail.keeper = None
+            if not self._is_over.done() and not self._mail.loop.is_closed():
+                self._is_over.set_result(None)
 
 
 def remote_coroutine(
@@ -230,7 +291,7 @@ def remote_coroutine(
     made.function = function
     made.args = args
     made.kwargs = kwargs
-    made.coroutine = made.input = None
+    made.coroutine = made.input = made.pool = None
     made.is_future = False
     return cast("Coroutine[Any, Any, Any]", made)
 

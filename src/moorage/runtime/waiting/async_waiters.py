@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from .. import forking
 from ..captured import capture
@@ -61,7 +61,8 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     __slots__ = ("mail",)
 
-    # True if it has a method `end`, which is called in place of ``set_result(None)``.
+    # True if it has a method `end`, which is called in place of ``set_result(None)``, and which
+    # raises nothing.
     ends_itself: ClassVar[bool] = False
 
     if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Mail:
     One wake-up of the loop serves all waiters that are added before the loop runs `_deliver`.
     """
 
-    __slots__ = ("_choices", "due", "lock", "loop")
+    __slots__ = ("_choices", "due", "keeper", "lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
@@ -120,6 +121,9 @@ class Mail:
         # Guarded by `lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
         # that found the list empty is about to schedule it.
         self.due: list[AsyncioWaiter] = []
+        # The task that stands for the calls that are gathered on this loop, if there are any: see
+        # ``calling/remote_coroutine.py``.  Touched on the loop's thread only.
+        self.keeper: Any = None
 
     def schedule(self) -> None:
         """Have the loop run `_deliver`, soon."""
