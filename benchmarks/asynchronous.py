@@ -20,7 +20,7 @@ import anyio.from_thread
 import moorage
 
 from .bodies import echo_async
-from .harness import Contender, Function, Goal, Group, Run, timed
+from .harness import Contender, Function, Goal, Group, Run, spawned_by, timed
 
 LIMIT: Final = 100
 
@@ -84,16 +84,6 @@ async def _by_hand(inputs: Sequence[Any]) -> list[Any]:
     return await asyncio.gather(*[asyncio.create_task(one(x)) for x in inputs])
 
 
-def _spawned(function: Function) -> Run:
-    """Run with a handle for each input."""
-
-    def run(inputs: Sequence[Any]) -> list[Any]:
-        calls = [function.spawn(x) for x in inputs]
-        return [call.get() for call in calls]
-
-    return run
-
-
 @contextmanager
 def bulk(quick: bool) -> Iterator[Group]:
     async def in_task_group(inputs: Sequence[Any]) -> list[Any]:
@@ -127,7 +117,7 @@ def bulk(quick: bool) -> Iterator[Group]:
             timed("create_task + Semaphore + gather", on(runner, _by_hand)),
             timed("moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.75), function=mapped),
             timed("moorage map.aio", on(runner, map_aio), function=mapped_aio),
-            timed("moorage spawn, then get", _spawned(spawned), goal=Goal(1.0), function=spawned),
+            timed("moorage spawn, then get", spawned_by(spawned), goal=Goal(1.0), function=spawned),
             timed(
                 "moorage remote.aio, gathered",
                 on(runner, gather),
@@ -181,7 +171,7 @@ def bulk_on_uvloop(quick: bool) -> Iterator[Group]:
             [
                 timed("create_task + Semaphore + gather", on(runner, _by_hand)),
                 timed("moorage map", lambda xs: list(mapped.map(xs)), function=mapped),
-                timed("moorage spawn, then get", _spawned(spawned), function=spawned),
+                timed("moorage spawn, then get", spawned_by(spawned), function=spawned),
             ],
         )
 

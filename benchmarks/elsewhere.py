@@ -30,7 +30,7 @@ import moorage
 from moorage.exception import ContainerLostError
 
 from .bodies import SIZE, Numbers, echo, echo_async, first_of, sleep_long, work
-from .harness import Contender, Function, Goal, Group, Run, timed
+from .harness import Contender, Function, Goal, Group, Run, spawned_by, timed
 from .proof import CheckFailed
 
 SLOTS: Final = 100
@@ -76,14 +76,6 @@ def _submitted(executor: Any, body: Callable[[Any], Any]) -> Run:
 
 def _each(call: Callable[[Any], Any]) -> Run:
     return lambda inputs: [call(x) for x in inputs]
-
-
-def _spawned(function: Function) -> Run:
-    def run(inputs: Sequence[Any]) -> list[Any]:
-        calls = [function.spawn(x) for x in inputs]
-        return [call.get() for call in calls]
-
-    return run
 
 
 @contextmanager
@@ -153,7 +145,7 @@ def bulk(quick: bool) -> Iterator[Group]:
                 ),
                 timed("moorage map, sync", mapped(many), function=many, goal=Goal(0.10)),
                 timed("moorage map, async", mapped(on_a_loop), function=on_a_loop, goal=Goal(0.10)),
-                timed("moorage spawn, then get", _spawned(many), function=many, goal=Goal(0.15)),
+                timed("moorage spawn, then get", spawned_by(many), function=many, goal=Goal(0.15)),
                 timed(
                     "moorage map, 8 slots", mapped(some), function=some, goal=Goal(0.22), limit=8
                 ),

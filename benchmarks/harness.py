@@ -109,6 +109,16 @@ def timed(name: str, run: Run, **rest: Any) -> Contender:
     return Contender(name, run, measure, **rest)
 
 
+def spawned_by(function: Function) -> Run:
+    """Run with a handle for each input."""
+
+    def run(inputs: Sequence[Any]) -> list[Any]:
+        calls = [function.spawn(x) for x in inputs]
+        return [call.get() for call in calls]
+
+    return run
+
+
 def run_group(group: Group, rounds: int) -> list[Row]:
     """Measure all contenders, `rounds` times and once before that to warm up.
 

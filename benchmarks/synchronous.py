@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 import moorage
 
 from .bodies import NAP, echo, nap
-from .harness import Function, Goal, Group, Run, timed
+from .harness import Function, Goal, Group, Run, spawned_by, timed
 
 THREADS: Final = 32
 
@@ -36,14 +36,6 @@ def _submitted(executor: ThreadPoolExecutor, body: Callable[[Any], Any]) -> Run:
     def run(inputs: Sequence[Any]) -> list[Any]:
         futures = [executor.submit(body, x) for x in inputs]
         return [future.result() for future in futures]
-
-    return run
-
-
-def _spawned(function: Function) -> Run:
-    def run(inputs: Sequence[Any]) -> list[Any]:
-        calls = [function.spawn(x) for x in inputs]
-        return [call.get() for call in calls]
 
     return run
 
@@ -91,7 +83,7 @@ def bulk(quick: bool) -> Iterator[Group]:
                     "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.15), function=mapped
                 ),
                 timed(
-                    "moorage spawn, then get", _spawned(spawned), goal=Goal(0.3), function=spawned
+                    "moorage spawn, then get", spawned_by(spawned), goal=Goal(0.3), function=spawned
                 ),
                 timed(
                     "moorage remote.aio, gathered",
@@ -155,7 +147,7 @@ def sleeping(quick: bool) -> Iterator[Group]:
                 timed(
                     "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(1.03), function=mapped
                 ),
-                timed("moorage spawn, then get", _spawned(spawned), function=spawned),
+                timed("moorage spawn, then get", spawned_by(spawned), function=spawned),
                 timed("anyio to_thread + CapacityLimiter", _in_task_group(portal, nap)),
             ],
             exact_peak=True,

@@ -18,6 +18,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import InvalidError, ResourceExhaustedError
+from moorage.runtime.thread_state import thread_state
 from onlooker import wait_until
 
 app = App("remote-coroutine")
@@ -194,27 +195,35 @@ def test_the_end_of_the_loop_cancels_what_was_gathered():
 
 @pytest.mark.parametrize("error", [AttributeError("of the pool"), KeyboardInterrupt()])
 def test_an_error_after_the_submission_cancels_the_input(monkeypatch, error):
-    submit, calls = moorage.Function._submit, []
+    class Interrupts:
+        """The guard of this thread: what interrupts the submission is raised when that ends."""
 
-    def submit_and_raise(self, inputs, spawned=None):
-        pool = submit(self, inputs, spawned)
-        pool.cancel(inputs[0])
-        raise error
+        depth = 0
+
+        def enter(self):
+            self.depth += 1
+
+        def exit(self):
+            self.depth -= 1
+            if not self.depth:
+                patching.undo()
+                raise error
 
     async def main():
         calls.append(wait.remote.aio(never))
-        with monkeypatch.context() as patching:
-            patching.setattr(moorage.Function, "_submit", submit_and_raise)
-            results = await asyncio.gather(*calls, return_exceptions=True)
+        patching.setattr(thread_state, "guard", Interrupts())
+        results = await asyncio.gather(*calls, return_exceptions=True)
         assert results == [error]
 
-    with app.run():
+    calls = []
+    with app.run(), monkeypatch.context() as patching:
         if isinstance(error, Exception):
             asyncio.run(main())
         else:
             with pytest.raises(KeyboardInterrupt):
                 asyncio.run(main())
         assert calls[0].done()
+        wait_until(lambda: wait.statistics().cancelled == 1)
 
 
 def test_a_call_that_was_gathered_may_be_closed_and_shown():

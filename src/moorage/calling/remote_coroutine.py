@@ -212,7 +212,9 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         return self.post
 
     def end(self) -> None:
-        outcome, self.outcome = self.outcome, None
+        outcome, self.outcome = self.outcome, None  # also if this was cancelled meanwhile
+        if self.done():
+            return
         try:
             if isinstance(outcome, Value):
                 self.set_result(outcome.value)

@@ -65,6 +65,7 @@ from .waited import (
     BlockingCall,
     StreamCall,
     StreamReader,
+    Submits,
     submit_nested,
     wait_let_in,
     wait_let_in_async,
@@ -83,7 +84,7 @@ Y_co = TypeVar("Y_co", covariant=True)
 COMMON_ARGUMENTS: Final = "write kwargs={...} for what every input gets"
 
 
-class Called(Protocol):
+class Called(Submits, Protocol):
     """A function, as the ways see it: see `Function`."""
 
     _name: str  # as messages show it: ``f``, or ``Model.method``
@@ -91,15 +92,10 @@ class Called(Protocol):
 
     @property
     def experimental_spawn_map(self) -> SpawnMap[Any]: ...
-    @property
-    def _target(self) -> Target: ...
-    @property
-    def _service(self) -> Service: ...
     def _submit(
         self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None, /
     ) -> Pool: ...
     def _open_map(self, kwargs: dict[str, Any], window: int | None, /) -> MapCall: ...
-    def _expect(self, way: str, /) -> None: ...
 
 
 class WayOfFunction(PosesAsFunction):

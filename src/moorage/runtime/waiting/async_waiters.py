@@ -61,8 +61,8 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     __slots__ = ("mail",)
 
-    # True if it has a method `end`, which is called in place of ``set_result(None)``, and which
-    # raises nothing.
+    # True if it has a method `end`, which is called in place of ``set_result(None)``, also when the
+    # future is done, and which raises nothing.
     ends_itself: ClassVar[bool] = False
 
     if TYPE_CHECKING:
@@ -141,11 +141,10 @@ class Mail:
         if choices is not None:
             choices.shuffle(due)
         for future in due:
-            if not future.done():
-                if future.ends_itself:
-                    future.end()
-                else:
-                    future.set_result(None)
+            if future.ends_itself:
+                future.end()
+            elif not future.done():
+                future.set_result(None)
 
 
 def _after_fork() -> None:
