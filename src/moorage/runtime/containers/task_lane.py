@@ -420,10 +420,15 @@ class TaskLane:
             if input is not None:
                 self._following = None
             else:
-                with self._lock:
+                lock = self._lock
+                if not lock.acquire(False):
+                    acquire_in_turns(lock)
+                try:
                     input = self._take()
                     # If _ready is empty now, `place` must ring for the next input.
                     self._awake = looks = bool(self._ready)
+                finally:
+                    lock.release()
             if input is not None:
                 self._start(input)
             if not looks and self._following is None and not self._ready:

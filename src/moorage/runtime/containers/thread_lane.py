@@ -76,6 +76,7 @@ class Worker:
         "reads",
         "sent",
         "stays",
+        "taken",
     )
 
     def __init__(self, clock: Clock, *, stays: bool = False) -> None:
@@ -92,6 +93,7 @@ class Worker:
         self.cell: Cell = Cell(clock)
         self.busy: bool = False  # true while it runs an input; guarded by the pool's lock
         self.leaving: bool = False  # true once it ends after an input; its own thread's only
+        self.taken: Input | None = None  # the input that it runs next; its own thread's only
         # With a virtual clock: true while it is on its way to the queue.  A worker takes part in
         # virtual time then, and its input takes part while it runs an input.  Guarded by the
         # pool's lock.
@@ -325,7 +327,10 @@ class ThreadLane:
             effect: Effect | None = None
             if virtual is not None and worker.sent:
                 virtual.bind_thread(worker)
-            with self._lock:
+            lock = self._lock
+            if not lock.acquire(False):
+                acquire_in_turns(lock)
+            try:
                 self._on_its_way = False
                 input = self._take()
                 if virtual is not None and worker.sent and input is None:
@@ -343,13 +348,17 @@ class ThreadLane:
                     worker.busy = True
                     if self._ready:
                         effect = self._send_one()
+            finally:
+                lock.release()
             if effect is not None:
                 effect()
             if virtual is not None and input is not None:
                 worker.sent = False
                 virtual.become(worker, input, f"a worker of {self._name}")
-            while input is not None:
-                input = self._run(worker, input)
+            if input is not None:
+                worker.taken = input
+                del input  # this frame lives long
+                self._run(worker)
             if worker.leaving:
                 return
             if worker.reads:
@@ -381,101 +390,107 @@ class ThreadLane:
         """
         return bool(self._ready) or self._stopping
 
-    def _run(self, worker: Worker, input: Input) -> Input | None:
-        """Run one input and settle it; return the next one to run, if any."""
+    def _run(self, worker: Worker) -> None:
+        """Run the input that `worker` has taken, settle it, and go on with the one that follows."""
         virtual = self._virtual
-        if virtual is not None:
-            virtual.bind_thread(input)
         cell = worker.cell
-        call = input.call
-        target = call.target
-        context: Context | None = None
-        outcome: Outcome = _NOT_RUN
-        try:
-            # After `begin` returns True, a cancellation may interrupt this thread.  `begin`
-            # returns False if the input was cancelled already: then its code never runs.
-            if cell.begin(input):
-                try:
-                    context = call.context.copy()
-                    if decimal_context in context:
-                        own_decimal_context(context)
-                    context.run(_set_running, input)
-                    if target.is_plain and input.kwargs is None and self._around is None:
-                        result = context.run(target.function, *input.args)
-                    else:
-                        result = context.run(self._body, target, input)
-                    kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
-                    if id(kind) not in FINISHED and unfinished(result):
-                        outcome = failure_of(refusal(target.name, target.kind, result))
-                    else:
-                        # As ``Value(result)``, without the cost of ``__init__``.
-                        outcome = _new_value(Value)
-                        outcome.value = result
-                    del result
-                except BaseException as error:
-                    outcome = failure_of(error)
-            cell.end()
-        except InputCancellation:
-            # A strike (an exception that another thread raised in this thread, see
-            # ``guards/cells.py``) landed in these lines, and no second one comes.  The input
-            # is cancelled, so `settle` ignores `outcome`.
-            cell.end()
-        effect: Effect | None = None
-        lock = self._lock
-        if not lock.acquire(False):
-            acquire_in_turns(lock)
-        try:
-            ready = self._ready
-            # This worker takes the input that `settle` may grant the slot to, so no other
-            # worker has to wake for it.
-            on_its_way, self._on_its_way = self._on_its_way, True
-            settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
-            following, effects = settle(self._container, input, outcome, None if ready else False)
-            self._on_its_way = on_its_way
-            if following is None and ready:
-                following = self._take()
-            if following is not None:
-                if virtual is not None:
-                    virtual.begin(following, f"a worker of {self._name}")
-                following.runner = worker
-                # Else nobody would be sent, which saves a call for each input.
-                if (
-                    ready
-                    and not self._on_its_way
-                    and (self._idle or len(self._workers) < self._limit)
-                ):
-                    effect = self._send_one()
-            elif self._stopping:
-                self._workers.remove(worker)
-                worker.busy = False
-                worker.leaving = True
-            else:
-                # Become idle before the caller wakes: the caller may submit again at once,
-                # and would otherwise start a second thread.
-                self._park(worker, True)
-                worker.busy = False
-        finally:
-            lock.release()
-        if input.outcome is not None:  # else the input may run its next attempt by now
-            input.args, input.kwargs, input.runner = (), None, None
-        ended = None if virtual is None else input
-        # The caller may run as soon as it is woken, and this frame must not keep the result then.
-        # Besides, the traceback of an error refers to this frame, through the user's frames: if
-        # this frame referred to the error, that cycle would keep the arguments of this input and
-        # of the next one until the next garbage collection.
-        del input, call, context, outcome
-        if effect is not None:
-            effect()
-        if effects:
-            carry_out(effects)
-        if virtual is not None and ended is not None:
-            if worker.leaving and worker.on_leaving is not None:
-                worker.on_leaving()
-            virtual.end(ended)
-        try:
-            return following
-        finally:
-            del ended, following
+        around = self._around
+        input, worker.taken = worker.taken, None
+        while input is not None:
+            if virtual is not None:
+                virtual.bind_thread(input)
+            call = input.call
+            target = call.target
+            context: Context | None = None
+            outcome: Outcome = _NOT_RUN
+            try:
+                # After `begin` returns True, a cancellation may interrupt this thread.  `begin`
+                # returns False if the input was cancelled already: then its code never runs.
+                if cell.begin(input):
+                    try:
+                        context = call.context.copy()
+                        if decimal_context in context:
+                            own_decimal_context(context)
+                        context.run(_set_running, input)
+                        if target.is_plain and input.kwargs is None and around is None:
+                            result = context.run(target.function, *input.args)
+                        else:
+                            result = context.run(self._body, target, input)
+                        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+                        if id(kind) not in FINISHED and unfinished(result):
+                            outcome = failure_of(refusal(target.name, target.kind, result))
+                        else:
+                            # As ``Value(result)``, without the cost of ``__init__``.
+                            outcome = _new_value(Value)
+                            outcome.value = result
+                        del result
+                    except BaseException as error:
+                        outcome = failure_of(error)
+                cell.end()
+            except InputCancellation:
+                # A strike (an exception that another thread raised in this thread, see
+                # ``guards/cells.py``) landed in these lines, and no second one comes.  The input
+                # is cancelled, so `settle` ignores `outcome`.
+                cell.end()
+            effect: Effect | None = None
+            lock = self._lock  # not before: the input may have forked, see `_after_fork`
+            if not lock.acquire(False):
+                acquire_in_turns(lock)
+            try:
+                ready = self._ready
+                # This worker takes the input that `settle` may grant the slot to, so no other
+                # worker has to wake for it.
+                on_its_way, self._on_its_way = self._on_its_way, True
+                settle = self._settle  # in two steps: CPython 3.11 looks up a method otherwise
+                following, effects = settle(
+                    self._container, input, outcome, None if ready else False
+                )
+                self._on_its_way = on_its_way
+                if following is None and ready:
+                    following = self._take()
+                if following is not None:
+                    if virtual is not None:
+                        virtual.begin(following, f"a worker of {self._name}")
+                    following.runner = worker
+                    # Else nobody would be sent, which saves a call for each input.
+                    if (
+                        ready
+                        and not self._on_its_way
+                        and (self._idle or len(self._workers) < self._limit)
+                    ):
+                        effect = self._send_one()
+                elif self._stopping:
+                    self._workers.remove(worker)
+                    worker.busy = False
+                    worker.leaving = True
+                else:
+                    # Become idle before the caller wakes: the caller may submit again at once,
+                    # and would otherwise start a second thread.
+                    self._park(worker, True)
+                    worker.busy = False
+            finally:
+                lock.release()
+            if input.outcome is not None:  # else the input may run its next attempt by now
+                input.args, input.kwargs, input.runner = (), None, None
+            ended = None if virtual is None else input
+            # The caller may run as soon as it is woken, and this frame must not keep the result
+            # then.  Besides, the traceback of an error refers to this frame, through the user's
+            # frames: if this frame referred to the error, that cycle would keep the arguments of
+            # this input and of the next one until the next garbage collection.
+            del input, call, context, outcome
+            if effect is not None:
+                effect()
+                del effect
+            if effects:
+                carry_out(effects)
+            del effects
+            if virtual is not None and ended is not None:
+                if worker.leaving and worker.on_leaving is not None:
+                    worker.on_leaving()
+                virtual.end(ended)
+            del ended
+            input = following
+            del following
 
     def _body(self, target: Target, input: Input) -> Any:
         """Run a method, a generator, a wrapped function, or a call with keyword arguments."""

@@ -113,6 +113,15 @@ class Backlog:
         line.extend(inputs)
         self.queued += len(inputs)
 
+    def put_one(self, input: Input) -> None:
+        """As `put` for one input, in less time: each spawned input comes here."""
+        line = self.line
+        if line is None or line is not self._lines[input.call.target.is_async]:
+            self.put((input,))
+        else:
+            line.append(input)
+            self.queued += 1
+
     def put_back(self, inputs: Sequence[Input]) -> None:
         """Queue `inputs` of any kinds before all other inputs, in this order.
 

@@ -88,7 +88,7 @@ class Fleet:
         elif before is READY:
             self.ready.remove(container)
             self.free -= container.slots.free
-            self._end_idle(container)
+            self.end_idle(container)
         if state is READY:
             self.ready.append(container)
             self.free += container.slots.free
@@ -141,7 +141,7 @@ class Fleet:
         self.free -= 1
         if container.idle_since is None:
             return False
-        self._end_idle(container)
+        self.end_idle(container)
         return True
 
     def release(self, container: Container, holder: Hashable) -> None:
@@ -176,14 +176,17 @@ class Fleet:
                 return container
         return None
 
-    def _end_idle(self, container: Container) -> None:
+    def end_idle(self, container: Container) -> None:
+        """Count `container` as idle no more, because it leaves or gets an input."""
         since, container.idle_since = container.idle_since, None
         if since is None:
             return
         self.idle -= 1
-        if since == self.longest_idle:
+        if not self.idle:
+            self.longest_idle = None
+        elif since == self.longest_idle:
             others = [c.idle_since for c in self.ready if c.idle_since is not None]
-            self.longest_idle = min(others) if others else None
+            self.longest_idle = min(others)
 
     # -- questions --------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ import logging
 import threading
 import traceback
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -68,7 +68,7 @@ from .pool_options import PoolOptions
 from .probation import Probation
 from .probing import Probing, What
 from .routing import emptiest_below_limit, fullest_below_target
-from .scaling import Scaling
+from .scaling import INFINITE, Scaling
 from .snapshot import PoolSnapshot, take_snapshot
 from .tally import Tally
 from .verdicts import (
@@ -182,6 +182,7 @@ class Pool:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_direct",
         "_discarded",
         "_drain_wakes",
         "_effects",
@@ -189,6 +190,7 @@ class Pool:
         "_failed_before",
         "_grain",
         "_may_starve",
+        "_most_containers",
         "_must_scale",
         "_refuses",
         "_simple",
@@ -286,6 +288,13 @@ class Pool:
         # and while the probation is active.  While it is true, any input can use any slot of a
         # READY container.
         self._simple = self.batches is None
+        # Invariant: true only if the pool is simple, open, has no bound of the backlog, and nobody
+        # watches it.  While it is true, a grant of a slot changes nothing but the slots and the
+        # counts, and neither does a release after which no container is idle.  So `submit` and
+        # `settle` do just that, without the calls and questions that other pools need.  Set by
+        # `_judge`.
+        self._direct = False
+        self._most_containers: int = INFINITE  # the limit `max_containers`, also set by `_judge`
 
         # Invariant: the state is OPEN at first, and then CLOSING or RETIRED for ever.
         self._state = PoolState.OPEN
@@ -313,6 +322,7 @@ class Pool:
         self._waiting_for_room = False
         # Threads in `wait_stopped`.  Invariant: empty if the pool has no container.
         self._empty_waiters: list[Waiter] = []
+        self._judge()
         # True in a forked child for a pool inherited from the parent.
         self.forked: bool = False
         forking.know(self)
@@ -320,6 +330,7 @@ class Pool:
     def _after_fork(self) -> None:
         """In a forked child: make every thread that would wait for the pool get an error."""
         self.forked = self._refuses = True
+        self._direct = False
         self._state = PoolState.CLOSING
         lock: Any = forking.InheritedLock(f"a call of {self.options.name}")
         self.lock = lock
@@ -346,6 +357,29 @@ class Pool:
             acquire_in_turns(lock)
         after: Sequence[Effect] = ()
         try:
+            if self._direct and len(inputs) == 1:
+                backlog, fleet = self.backlog, self.fleet
+                if backlog.queued:
+                    # If no slot is free and no container may be added, the input waits behind
+                    # the others, and all else stays as it is: see `_settle_down`.
+                    if (
+                        not fleet.free
+                        and self.scaling.is_spared
+                        and len(fleet.ready) + fleet.starting >= self._most_containers
+                    ):
+                        self.tally.accepted += 1
+                        backlog.put_one(inputs[0])
+                        self._stamp(inputs)
+                        return True
+                else:
+                    ready = fleet.ready
+                    container = ready[0] if len(ready) == 1 else fullest_below_target(ready)
+                    if container is not None:
+                        held = container.slots.held
+                        if len(held) < container.target and len(held) < container.slots.limit:
+                            self.tally.accepted += 1
+                            self._grant_directly(container, held, inputs[0])
+                            return True
             if self._refuses:
                 if self._state is PoolState.RETIRED:
                     return False
@@ -449,6 +483,7 @@ class Pool:
         """Accept from now on only the calls of the run's own inputs and hooks."""
         with self.lock:
             self.drains = self._refuses = True
+            self._judge()
 
     @uninterruptible
     def accepted_if_settled(self, wake: Callable[[], object]) -> int | None:
@@ -459,6 +494,7 @@ class Pool:
         with self.lock:
             if self.tally.unsettled:
                 self._drain_wakes.append(wake)
+                self._judge()
                 return None
             return self.tally.accepted
 
@@ -517,6 +553,7 @@ class Pool:
             self.scaling.policy.limits = limits
             if self._state is not PoolState.OPEN:
                 return self._state is PoolState.CLOSING
+            self._judge()
             self._drain_surplus()
             self._must_scale = True
             if self.capacity.crowded:
@@ -816,6 +853,31 @@ class Pool:
         if effect is not None:
             self._effects.append(effect)
 
+    def _grant_directly(
+        self, container: Container, held: dict[Hashable, float], input: Input
+    ) -> None:
+        """Do the same as `_grant` in a pool that is direct.  The container has a free slot."""
+        fleet, tally = self.fleet, self.tally
+        clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
+        now = clock()
+        if container.idle_since is not None:
+            fleet.end_idle(container)
+        held[input] = now
+        slots = container.slots
+        if len(held) > slots.peak:
+            slots.peak = len(held)
+        fleet.running += 1
+        fleet.free -= 1
+        tally.granted += 1
+        tally.busy_seconds -= now
+        input.state = GRANTED
+        input.container = container
+        if self._timeout is not None and self._execution.timer is None:
+            self._execution.at(now + self._timeout)
+        effect = container.place(input)
+        if effect is not None:
+            self._effects.append(effect)
+
     def _grant_batch(self, container: Container, now: float) -> None:
         assert self.batches is not None
         batch, members = self.batches.form(self.backlog)
@@ -841,7 +903,8 @@ class Pool:
 
     def _stamp(self, inputs: Iterable[Input]) -> None:
         """Note that `inputs` are queued from now on."""
-        now = self.now()
+        clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
+        now = clock()
         if now - self._stamped <= self._grain:
             now = self._stamped  # one object for many inputs
         else:
@@ -879,6 +942,70 @@ class Pool:
         state = input.state
         tally = self.tally
         wake: Effect | None = None
+        following: Input | None = None
+        if (
+            self._direct
+            and state is RUNNING
+            and type(outcome) is Value
+            and input.cancellation is None
+            and container.state is READY
+        ):
+            # The same as the rest of this method, without what such a pool does not need.
+            backlog = self.backlog
+            slots = container.slots
+            held = slots.held
+            line: Any = backlog.line
+            queued = backlog.queued
+            if not queued or (
+                len(held) <= container.target and line is not None and line[0].state is QUEUED
+            ):
+                clock = self.now
+                now = clock()
+                if held.pop(input, None) is None:
+                    raise SlotError(f"{input!r} holds no slot of {slots!r}")
+                input.outcome = outcome
+                input.state = SETTLED
+                tally.succeeded += 1
+                wake = input.call.settled(input)
+                if self._failed_before:
+                    self._forget_attempts(input)
+                if queued:
+                    its: Input = line.popleft()
+                    backlog.queued = queued - 1
+                    held[its] = now
+                    tally.granted += 1
+                    its.container = container
+                    if self._timeout is not None and self._execution.timer is None:
+                        self._execution.at(now + self._timeout)
+                    if its.call.target.is_async is runs_async:
+                        its.state = RUNNING
+                        following = its
+                    else:
+                        its.state = GRANTED
+                        effect = container.place(its)
+                        if effect is not None:
+                            self._effects.append(effect)
+                else:
+                    fleet = self.fleet
+                    fleet.running -= 1
+                    if len(held) < slots.limit:
+                        fleet.free += 1
+                    tally.busy_seconds += now
+                    if not held:
+                        container.idle_since = now
+                        fleet.idle += 1
+                        if fleet.longest_idle is None:
+                            fleet.longest_idle = now
+                        if self.capacity.crowded:
+                            self._offer_idle()
+                    if fleet.longest_idle is not None and self._may_shrink():
+                        self._settle_down(freed=True)
+                if self._effects or self._discarded:
+                    after = self._take_effects()
+                    if wake is not None:
+                        after.append(wake)
+                    return following, after
+                return following, () if wake is None else (wake,)
         if state is RUNNING:
             if input.cancellation is not None:
                 outcome = input.cancellation  # the cancel or timeout came before the end
@@ -905,7 +1032,6 @@ class Pool:
         else:
             raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
         backlog = self.backlog
-        following: Input | None = None
         if (
             backlog.queued
             and self._simple
@@ -1369,7 +1495,7 @@ class Pool:
             self.backlog.returned.discard(input)
             if self._must_run_alone(input):
                 self.probation.put((input,))
-                self._judge_simple()
+                self._judge()
             else:
                 self.backlog.put((input,))
             if self.probe is not None:
@@ -1421,9 +1547,8 @@ class Pool:
         """Return true if no container can be added now, whatever the policy wants."""
         if self._waiting_for_room:
             return True
-        most, fleet = self.options.limits.max_containers, self.fleet
         # The same as `Fleet.count`, without the cost of a call for each queued input.
-        return most is not None and len(fleet.ready) + fleet.starting >= most
+        return len(self.fleet.ready) + self.fleet.starting >= self._most_containers
 
     def _take_back(self, count: int) -> int:
         """Make up to `count` draining containers READY again; return how many are missing.
@@ -1456,6 +1581,7 @@ class Pool:
                     if not self._waiting_for_room:
                         self._effects.append(self.capacity.make_room)
                     self._waiting_for_room = True
+                    self._judge()
                 else:  # the container would be idle: no other pool should lose one for it
                     self._leave_line()
                 return
@@ -1518,14 +1644,14 @@ class Pool:
         """Note that the loop of `container` begins a blocking call: it takes no async inputs."""
         with self._step:
             self.fleet.block(container)
-            self._judge_simple()
+            self._judge()
             self._must_scale = self._must_scale or self.backlog.queued > 0
 
     def unblock_loop(self, container: Container) -> None:
         """End a `block_loop`."""
         with self._step:
             self.fleet.unblock(container)
-            self._judge_simple()
+            self._judge()
 
     def drop(self, input: Input, outcome: Outcome) -> bool:
         """Settle `input` with `outcome` if its code has not begun; return false if it has."""
@@ -1606,6 +1732,7 @@ class Pool:
 
     def _leave_line(self) -> None:
         self._waiting_for_room = False
+        self._judge()
         self._effects += self.capacity.leave_line(self)
 
     # -- the containers call these --------------------------------------------------------
@@ -1812,7 +1939,7 @@ class Pool:
                 self.probation.put(suspects)
             self._may_starve = True
             self._container_gone(container)
-            self._judge_simple()
+            self._judge()
             if is_loss:
                 count = len(back) + len(suspects)
                 self._effects.append(partial(self._log_lost, container, loss.how, count))
@@ -1902,9 +2029,20 @@ class Pool:
 
     # -- probation ------------------------------------------------------------------------
 
-    def _judge_simple(self) -> None:
+    def _judge(self) -> None:
         self._simple = (
             self.batches is None and not self.fleet.blocked and not self.probation.is_active
+        )
+        limits = self.options.limits
+        self._most_containers = INFINITE if (most := limits.max_containers) is None else most
+        self._direct = (
+            self._simple
+            and self.probe is None
+            and self.backlog.most is None
+            and not self._refuses
+            and not self._drain_wakes
+            and not self._waiting_for_room
+            and not limits.buffer_containers
         )
 
     def _serve_probation(self) -> None:
@@ -1940,7 +2078,7 @@ class Pool:
                 if input is not None:
                     probation.leave(input)
                     self._grant_alone(container, input)
-        self._judge_simple()
+        self._judge()
 
     def _is_empty_for_probation(self, container: Container | None) -> bool:
         """Return true if `container` could run the first input that must run alone, now."""
@@ -2026,6 +2164,7 @@ class Pool:
             return
         self._state = PoolState.RETIRED
         self._refuses = True
+        self._judge()
         self.kept.in_use = False
         self.alarms.silence()
         self._effects += self.capacity.forget_pool(self)
@@ -2046,6 +2185,7 @@ class Pool:
                 return
             self._state = PoolState.CLOSING
             self._refuses = True
+            self._judge()
             self.alarms.scaling.only_at(None)
             self.alarms.abandoned.only_at(None)
             self._waiting_for_room = False
