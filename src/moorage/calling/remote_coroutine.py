@@ -290,6 +290,7 @@ def remote_coroutine(
     if mail is None or mail.loop is not loop:
         mail = mail_of(loop)
     made.mail = mail
+    made.resume = None
     made.function = function
     made.args = args
     made.kwargs = kwargs

@@ -149,6 +149,7 @@ def awaited_call(target: Target) -> AwaitedCall | TrioCall:
         if mail is None or mail.loop is not loop:
             mail = mail_of(loop)
         call.mail = mail
+        call.resume = None
     call.number = next_call_number()
     call.target = target
     # `capture`, inlined: this code runs for each input.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
@@ -59,7 +59,7 @@ class AsyncioWaiter(asyncio.Future[None]):
     ``__init__``, which would cost a call: who makes a waiter sets its `mail`.
     """
 
-    __slots__ = ("mail",)
+    __slots__ = ("mail", "resume")
 
     # True if it has a method `end`, which is called in place of ``set_result(None)``, also when the
     # future is done, and which raises nothing.
@@ -67,8 +67,41 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     if TYPE_CHECKING:
         mail: Mail
+        # The first callback, and its context, if `Mail.deliver` calls it; None once it has.
+        resume: tuple[Callable[[Any], object], Context] | None
 
         def end(self) -> None: ...
+
+    # -- the first callback ----------------------------------------------------------------
+
+    # Mostly the step of the one task that waits.  The future does not have the loop call it soon,
+    # which costs a handle, and one more turn of a loop that has nothing else to do: the mail
+    # calls it when it has ended the future, which is a callback of the loop, too.
+
+    def add_done_callback(
+        self, fn: Callable[[Any], object], /, *, context: Context | None = None
+    ) -> None:
+        if self.resume is None and self.mail.resumes and not self.done():
+            self.resume = fn, copy_context() if context is None else context
+        else:
+            super().add_done_callback(fn, context=context)
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        count = super().remove_done_callback(fn)
+        if self.resume is not None and self.resume[0] == fn:
+            self.resume = None
+            count += 1
+        return count
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        is_cancelled = super().cancel(msg)
+        resume = self.resume
+        if is_cancelled and resume is not None:
+            self.resume = None
+            self.mail.loop.call_soon(resume[0], self, context=resume[1])
+        return is_cancelled
+
+    # -- the waiter ------------------------------------------------------------------------
 
     @property
     def is_lost(self) -> bool:
@@ -110,13 +143,16 @@ class Mail:
     One wake-up of the loop serves all waiters that are added before the loop runs `_deliver`.
     """
 
-    __slots__ = ("_choices", "due", "keeper", "lock", "loop")
+    __slots__ = ("_choices", "due", "keeper", "lock", "loop", "resumes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self._choices: Choices | None = None
         if isinstance(loop, LoopPart):
             self._choices = loop.clock.participants.choices
+        # Whether it calls the first callback of each waiter itself.  Not in virtual time, where
+        # the loop orders the steps of tasks; nor on a loop that says which callbacks are slow.
+        self.resumes: bool = not isinstance(loop, LoopPart) and not loop.get_debug()
         self.lock: threading.Lock = Real.Lock()
         # Guarded by `lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
         # that found the list empty is about to schedule it.
@@ -140,11 +176,27 @@ class Mail:
         choices = self._choices
         if choices is not None:
             choices.shuffle(due)
-        for future in due:
-            if future.ends_itself:
-                future.end()
-            elif not future.done():
-                future.set_result(None)
+        at = 0
+        try:
+            for at, future in enumerate(due, 1):
+                if future.ends_itself:
+                    future.end()
+                elif not future.done():
+                    future.set_result(None)
+                resume = future.resume
+                if resume is not None:
+                    future.resume = None
+                    resume[1].run(resume[0], future)
+        finally:
+            if at < len(due):  # a step of a task has raised SystemExit, for example
+                self._put_back(due[at:])
+
+    def _put_back(self, due: list[AsyncioWaiter]) -> None:
+        with self.lock:
+            self.due[:0] = due
+            is_scheduled = len(self.due) > len(due)
+        if not is_scheduled:
+            self.schedule()
 
 
 def _after_fork() -> None:
@@ -189,6 +241,7 @@ def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
         return TrioWaiter()
     waiter = AsyncioWaiter(loop=loop)
     waiter.mail = mail_of(loop)
+    waiter.resume = None
     return waiter
 
 
