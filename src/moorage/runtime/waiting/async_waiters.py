@@ -176,9 +176,10 @@ class Mail:
         choices = self._choices
         if choices is not None:
             choices.shuffle(due)
-        at = 0
+        due.reverse()
         try:
-            for at, future in enumerate(due, 1):
+            while due:
+                future = due.pop()
                 if future.ends_itself:
                     future.end()
                 elif not future.done():
@@ -188,8 +189,9 @@ class Mail:
                     future.resume = None
                     resume[1].run(resume[0], future)
         finally:
-            if at < len(due):  # a step of a task has raised SystemExit, for example
-                self._put_back(due[at:])
+            if due:  # a step of a task has raised SystemExit, for example
+                due.reverse()
+                self._put_back(due)
 
     def _put_back(self, due: list[AsyncioWaiter]) -> None:
         with self.lock:
