@@ -22,12 +22,11 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
 from types import CodeType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from ..exception import Error
 from ..frames import without_our_frames
 from ..runtime.captured import decimal_context, own_decimal_context
-from ..runtime.clocks.participants import LoopPart
 from ..runtime.context import running_input
 from ..runtime.input import Input, make_input, next_call_number
 from ..runtime.outcome import Outcome, Raising, Value, failure_of
@@ -216,13 +215,18 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         if self.done():
             return
         try:
-            if isinstance(outcome, Value):
+            if type(outcome) is Value:
                 self.set_result(outcome.value)
-            elif outcome is not None:
+            elif outcome is not None and not isinstance(outcome, Value):
                 self.set_exception(outcome.exception())
         except BaseException as error:  # of the user's code that makes a copy of the error
             self.set_exception(failure_of(error).exception())
-        self._leave_keeper()
+        # As `_leave_keeper`, without the cost of a call for each input.
+        keeper = self.mail.keeper
+        if keeper is not None:
+            keeper.calls.pop(self, None)
+            if not keeper.calls:
+                keeper.forget(self)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the input, too."""
@@ -277,26 +281,28 @@ def remote_coroutine(
 ) -> Coroutine[Any, Any, Any]:
     """Return what calls `function`, for the caller on this thread."""
     loop = Real._get_running_loop()
-    if (
-        loop is None  # trio, or who will run a loop
-        or not _ARE_IN_C
-        or running_input.get(None) is not None
-        or isinstance(loop, LoopPart)
-    ):
+    # None on trio, or for who will run a loop.
+    if loop is None or not _ARE_IN_C or running_input.get(None) is not None:
         return aio(function, args, kwargs)
-    made: RemoteCoroutine[Any] = RemoteCoroutine(loop=loop)
     # As `make_async_waiter`, without the cost of a call for each input.
     mail = thread_state.mailbox
     if mail is None or mail.loop is not loop:
         mail = mail_of(loop)
+    if mail.is_virtual:
+        return aio(function, args, kwargs)
+    made: RemoteCoroutine[Any] = RemoteCoroutine(loop=loop)
     made.mail = mail
     made.resume = None
     made.function = function
     made.args = args
     made.kwargs = kwargs
-    made.coroutine = made.input = made.pool = None
+    made.coroutine = None
+    made.input = None
+    made.pool = None
     made.is_future = False
-    return cast("Coroutine[Any, Any, Any]", made)
+    its: Any = made
+    coroutine: Coroutine[Any, Any, Any] = its
+    return coroutine
 
 
 async def aio(function: Submits, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:

@@ -44,11 +44,11 @@ class Backlog:
     __slots__ = (
         "_discarded",
         "_front_ticket",
-        "_lines",
         "_outside",
         "_settled",
         "_tickets",
         "line",
+        "lines",
         "most",
         "outside",
         "queued",
@@ -62,8 +62,9 @@ class Backlog:
         self.most: int | None = most
         self.size: int = size
         self._discarded: list[Input] = [] if discarded is None else discarded
-        # The line of sync inputs, then that of async inputs: indexed by `Target.is_async`.
-        self._lines: tuple[deque[Input], deque[Input]] = (deque(), deque())
+        # The line of sync inputs, then that of async inputs: indexed by `Target.is_async`.  The
+        # pool may append to the line that is `line`, too.
+        self.lines: tuple[deque[Input], deque[Input]] = (deque(), deque())
         # Invariant: the number of settled inputs in each line.  They were cancelled there.
         self._settled: list[int] = [0, 0]
         # Invariant: the number of QUEUED inputs in both lines.
@@ -74,7 +75,7 @@ class Backlog:
         # a line grow from its front to its end.
         # Invariant: while it is not None, it is not empty if inputs are queued.  The pool may
         # take out the first input itself, if that input is QUEUED.
-        self.line: deque[Input] | None = self._lines[False]
+        self.line: deque[Input] | None = self.lines[False]
         self._tickets = 0  # the last ticket that was given out behind the queue
         self._front_ticket = 1  # the last ticket that was given out at the front; below 1
         # Inputs that were put back at the front, since they last came in by `put`.  They have
@@ -100,7 +101,7 @@ class Backlog:
         if not inputs:
             return
         kind = inputs[0].call.target.is_async
-        line = self._lines[kind]
+        line = self.lines[kind]
         if line is not self.line:
             if self.line:
                 # Until now only the other kind has come, so its inputs are before these.
@@ -113,22 +114,13 @@ class Backlog:
         line.extend(inputs)
         self.queued += len(inputs)
 
-    def put_one(self, input: Input) -> None:
-        """As `put` for one input, in less time: each spawned input comes here."""
-        line = self.line
-        if line is None or line is not self._lines[input.call.target.is_async]:
-            self.put((input,))
-        else:
-            line.append(input)
-            self.queued += 1
-
     def put_back(self, inputs: Sequence[Input]) -> None:
         """Queue `inputs` of any kinds before all other inputs, in this order.
 
         The queue may exceed its bound by them.
         """
         for input in reversed(inputs):
-            line = self._lines[input.call.target.is_async]
+            line = self.lines[input.call.target.is_async]
             if line is not self.line:
                 if self.line:
                     self._give_tickets(self.line)
@@ -164,7 +156,7 @@ class Backlog:
 
     def next_sync(self) -> Input | None:
         """Take out the first sync input and return it; None if there is none."""
-        line = self._lines[False]
+        line = self.lines[False]
         while line:
             input = line.popleft()
             if input.state is QUEUED:
@@ -189,7 +181,7 @@ class Backlog:
         """
         late: list[Input] = []
         following: list[float] = []
-        for line in self._lines:
+        for line in self.lines:
             for input in line:
                 if input.state is not QUEUED or input in self.returned:
                     continue
@@ -202,10 +194,10 @@ class Backlog:
 
     def _eldest_line(self) -> deque[Input]:
         """Return the line whose first input came first; its first input is not settled."""
-        for line in self._lines:
+        for line in self.lines:
             while line and line[0].state is not QUEUED:
                 self._skip(line.popleft())
-        sync, async_ = self._lines
+        sync, async_ = self.lines
         if not (sync and async_):
             return sync or async_
         return sync if sync[0].ticket < async_[0].ticket else async_
@@ -225,7 +217,7 @@ class Backlog:
         kind = input.call.target.is_async
         self.queued -= 1
         self._settled[kind] += 1
-        line = self._lines[kind]
+        line = self.lines[kind]
         settled = self._settled[kind]
         if settled == len(line) or (len(line) > SHORT and settled * 2 > len(line)):
             self._discarded += [input for input in line if input.state is not QUEUED]
@@ -236,7 +228,7 @@ class Backlog:
 
     def inputs(self) -> list[Input]:
         """Return the queued inputs in the order they came."""
-        sync, async_ = ([input for input in line if input.state is QUEUED] for line in self._lines)
+        sync, async_ = ([input for input in line if input.state is QUEUED] for line in self.lines)
         if not (sync and async_):
             return sync or async_
         return sorted(sync + async_, key=lambda input: input.ticket)

@@ -33,7 +33,7 @@ import logging
 import threading
 import traceback
 from asyncio import CancelledError
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -357,29 +357,8 @@ class Pool:
             acquire_in_turns(lock)
         after: Sequence[Effect] = ()
         try:
-            if self._direct and len(inputs) == 1:
-                backlog, fleet = self.backlog, self.fleet
-                if backlog.queued:
-                    # If no slot is free and no container may be added, the input waits behind
-                    # the others, and all else stays as it is: see `_settle_down`.
-                    if (
-                        not fleet.free
-                        and self.scaling.is_spared
-                        and len(fleet.ready) + fleet.starting >= self._most_containers
-                    ):
-                        self.tally.accepted += 1
-                        backlog.put_one(inputs[0])
-                        self._stamp(inputs)
-                        return True
-                else:
-                    ready = fleet.ready
-                    container = ready[0] if len(ready) == 1 else fullest_below_target(ready)
-                    if container is not None:
-                        held = container.slots.held
-                        if len(held) < container.target and len(held) < container.slots.limit:
-                            self.tally.accepted += 1
-                            self._grant_directly(container, held, inputs[0])
-                            return True
+            if self._direct and len(inputs) == 1 and self._takes_directly(inputs[0]):
+                return True
             if self._refuses:
                 if self._state is PoolState.RETIRED:
                     return False
@@ -853,19 +832,52 @@ class Pool:
         if effect is not None:
             self._effects.append(effect)
 
-    def _grant_directly(
-        self, container: Container, held: dict[Hashable, float], input: Input
-    ) -> None:
-        """Do the same as `_grant` in a pool that is direct.  The container has a free slot."""
-        fleet, tally = self.fleet, self.tally
+    def _takes_directly(self, input: Input) -> bool:
+        """Accept `input` in a pool that is direct; false if more is to be done than that.
+
+        Does what `_settle_down`, `_grant` and their calls do, in one place: each input that is
+        not one of a map comes here.
+        """
+        backlog, fleet, tally = self.backlog, self.fleet, self.tally
         clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
-        now = clock()
+        if backlog.queued:
+            line = backlog.line
+            if (
+                fleet.free
+                or not self.scaling.is_spared
+                or len(fleet.ready) + fleet.starting < self._most_containers
+                or line is None
+                or line is not backlog.lines[input.call.target.is_async]
+            ):
+                return False
+            # No slot is free, and no container may be added: it waits behind the others.
+            tally.accepted += 1
+            line.append(input)
+            backlog.queued += 1
+            now = clock()
+            if now - self._stamped <= self._grain:
+                now = self._stamped
+            else:
+                self._stamped = now
+            input.queued_at = now
+            if self.options.queue_timeout is not None:
+                self._expect_queue_timeout(now)
+            return True
+        ready = fleet.ready
+        container = ready[0] if len(ready) == 1 else fullest_below_target(ready)
+        if container is None:
+            return False
+        slots = container.slots
+        held = slots.held
+        count = len(held)
+        if count >= container.target or count >= slots.limit:
+            return False
+        tally.accepted += 1
         if container.idle_since is not None:
             fleet.end_idle(container)
-        held[input] = now
-        slots = container.slots
-        if len(held) > slots.peak:
-            slots.peak = len(held)
+        held[input] = now = clock()
+        if count >= slots.peak:
+            slots.peak = count + 1
         fleet.running += 1
         fleet.free -= 1
         tally.granted += 1
@@ -877,6 +889,7 @@ class Pool:
         effect = container.place(input)
         if effect is not None:
             self._effects.append(effect)
+        return True
 
     def _grant_batch(self, container: Container, now: float) -> None:
         assert self.batches is not None

@@ -10,7 +10,7 @@ instead; ``callers.py`` uses both.  ``running/run_method.py`` opens and leaves r
 from __future__ import annotations
 
 import asyncio
-import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from functools import partial
@@ -114,12 +114,9 @@ class AsyncioWaiter(asyncio.Future[None]):
     def post(self) -> None:
         """As `wake`, for those who need not know whether the loop has closed."""
         mail = self.mail
-        with mail.lock:
-            due = mail.due
-            due.append(self)
-            if len(due) > 1:
-                return
-        mail.schedule()
+        mail.due.append(self)
+        if not mail.is_scheduled:
+            mail.schedule()
 
     def wake(self) -> bool:
         self.post()
@@ -141,28 +138,34 @@ class Mail:
     """The waiters of one loop that are due: each `AsyncioWaiter.post` adds one.
 
     One wake-up of the loop serves all waiters that are added before the loop runs `_deliver`.
+
+    No waiter is lost, and there is no lock: a thread adds a waiter, then reads `is_scheduled`; and
+    the loop writes `is_scheduled`, then takes waiters.  If the loop does not find a waiter that a
+    thread adds, the thread has added it after that, so it reads that nothing is scheduled.
     """
 
-    __slots__ = ("_choices", "due", "keeper", "lock", "loop", "resumes")
+    __slots__ = ("_choices", "due", "is_scheduled", "is_virtual", "keeper", "loop", "resumes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self._choices: Choices | None = None
+        self.is_virtual: bool = isinstance(loop, LoopPart)
         if isinstance(loop, LoopPart):
             self._choices = loop.clock.participants.choices
         # Whether it calls the first callback of each waiter itself.  Not in virtual time, where
         # the loop orders the steps of tasks; nor on a loop that says which callbacks are slow.
-        self.resumes: bool = not isinstance(loop, LoopPart) and not loop.get_debug()
-        self.lock: threading.Lock = Real.Lock()
-        # Guarded by `lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
-        # that found the list empty is about to schedule it.
-        self.due: list[AsyncioWaiter] = []
+        self.resumes: bool = not self.is_virtual and not loop.get_debug()
+        # Invariant: if not empty, _deliver is scheduled, or the thread that found that it is not is
+        # about to schedule it.  Perhaps twice: the second one finds nothing.
+        self.due: deque[AsyncioWaiter] = deque()
+        self.is_scheduled = False
         # The task that stands for the calls that are gathered on this loop, if there are any: see
         # ``calling/remote_coroutine.py``.  Touched on the loop's thread only.
         self.keeper: Any = None
 
     def schedule(self) -> None:
         """Have the loop run `_deliver`, soon."""
+        self.is_scheduled = True
         try:
             # In an empty context: the loop would keep this thread's context alive until
             # the callback runs.
@@ -171,15 +174,18 @@ class Mail:
             pass  # the loop is closed: no task waits any more
 
     def _deliver(self) -> None:
-        with self.lock:
-            due, self.due = self.due, []
+        self.is_scheduled = False
+        due = self.due
         choices = self._choices
-        if choices is not None:
-            choices.shuffle(due)
-        due.reverse()
+        if choices is not None and len(due) > 1:
+            shuffled = [due.popleft() for _ in range(len(due))]
+            choices.shuffle(shuffled)
+            due.extendleft(reversed(shuffled))
         try:
-            while due:
-                future = due.pop()
+            count = len(due)  # not those that come meanwhile: the loop has others to serve
+            while due and count:
+                count -= 1
+                future = due.popleft()
                 if future.ends_itself:
                     future.end()
                 elif not future.done():
@@ -189,16 +195,10 @@ class Mail:
                     future.resume = None
                     resume[1].run(resume[0], future)
         finally:
-            if due:  # a step of a task has raised SystemExit, for example
-                due.reverse()
-                self._put_back(due)
-
-    def _put_back(self, due: list[AsyncioWaiter]) -> None:
-        with self.lock:
-            self.due[:0] = due
-            is_scheduled = len(self.due) > len(due)
-        if not is_scheduled:
-            self.schedule()
+            # A step of a task has raised SystemExit, for example; or this method runs within such
+            # a step, which runs the loop, and has taken them.
+            if due and not self.is_scheduled:
+                self.schedule()
 
 
 def _after_fork() -> None:
