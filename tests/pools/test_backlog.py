@@ -355,9 +355,9 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @invariant()
     def settled_inputs_are_in_a_line_or_handed_out(self) -> None:
-        kept = [i for line in self.backlog._lines for i in line if i.state is InputState.SETTLED]
+        kept = [i for line in self.backlog.lines for i in line if i.state is InputState.SETTLED]
         assert sorted(map(id, [*kept, *self.discarded])) == sorted(map(id, self.cancelled))
-        for line, settled in zip(self.backlog._lines, self.backlog._settled, strict=True):
+        for line, settled in zip(self.backlog.lines, self.backlog._settled, strict=True):
             assert settled == sum(i.state is InputState.SETTLED for i in line)
             assert len(line) <= SHORT or settled * 2 <= len(line)
 
