@@ -37,7 +37,7 @@ from ..clocks.first_look import FirstLook, WhyItWaits
 from ..clocks.numbered import in_set
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
-from ..input import Input, InputState
+from ..input import Input, InputState, Target
 from ..kinds import COROUTINE, FINISHED, is_awaitable, is_iterable, refusal, unfinished
 from ..loop_notes import explained
 from ..outcome import Failure, Outcome, Value, failure_of
@@ -513,14 +513,10 @@ class TaskLane:
                 raise asyncio.CancelledError
             else:
                 target = input.call.target
-                function: Callable[..., Any] = target.function
-                if self._around is not None:
-                    function = self._around(input, function)
-                args: tuple[Any, ...] = input.args
-                if target.is_method:
-                    args = (self.instance, *args)
-                kwargs = input.kwargs
-                result = function(*args) if kwargs is None else function(*args, **kwargs)
+                if target.is_plain and input.kwargs is None and self._around is None:
+                    result = target.function(*input.args)  # as `_call`, without its cost
+                else:
+                    result = self._call(target, input)
                 if target.is_generator:
                     if is_awaitable(result):  # an async def with is_generator=True
                         result = await result
@@ -540,7 +536,7 @@ class TaskLane:
                     # As ``Value(result)``, without the cost of ``__init__``.
                     outcome = _new_value(Value)
                     outcome.value = result
-                del args, kwargs, result
+                del result
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt, which would stop the loop: the loop
             # belongs to the container, and one input must not stop it.
@@ -587,6 +583,18 @@ class TaskLane:
                 finally:
                     Real._enter_task(self._loop, task)
         del task  # its context refers to the error, too
+
+    def _call(self, target: Target, input: Input) -> Any:
+        """Call a method, a wrapped function, or a function with keyword arguments."""
+        function: Callable[..., Any] = target.function
+        if self._around is not None:
+            function = self._around(input, function)
+        args: tuple[Any, ...] = input.args
+        if target.is_method:
+            args = (self.instance, *args)
+        kwargs = input.kwargs or {}
+        del input  # refers to the error, whose traceback refers to this frame: a cycle
+        return function(*args, **kwargs)
 
     # -- the end ------------------------------------------------------------------
 
