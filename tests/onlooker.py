@@ -66,7 +66,7 @@ def wait_until(condition: Callable[[], object]) -> None:
     pools = [pool for pool in pools if pool.probe is None]
     for pool in pools:
         with pool.lock:
-            pool.probe = onlooker
+            pool.watch(onlooker)
     for probe in probes:
         probe._add(onlooker.look)
     try:
@@ -76,7 +76,7 @@ def wait_until(condition: Callable[[], object]) -> None:
             probe._remove(onlooker.look)
         for pool in pools:
             with pool.lock:
-                pool.probe = None
+                pool.watch(None)
 
 
 def wait_until_idle(*functions: Any) -> None:

@@ -44,6 +44,24 @@ def make_pool(
     return Pool(options, factory, clock=clock, capacity=capacity, on_retired=on_retired, kept=kept)
 
 
+class PoolThatAsks(Pool):
+    """A pool that is never direct: it asks all questions at each event."""
+
+    def _judge(self) -> None:
+        super()._judge()
+        self._direct = False
+
+
+def make_pool_that_asks(
+    options: PoolOptions, factory: ContainerFactory, *, clock: Clock, capacity: Capacity
+) -> Pool:
+    return PoolThatAsks(options, factory, clock=clock, capacity=capacity)
+
+
+def is_direct(pool: Pool) -> bool:
+    return pool._direct
+
+
 def replace_carry_out(carry_out: Callable[[Iterable[Effect]], None]) -> None:
     """Have all pools hand their effects to `carry_out`, after they let go of their locks."""
     pool_module.carry_out = carry_out

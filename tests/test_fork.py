@@ -530,6 +530,46 @@ def test_an_async_input_that_awaits_in_a_child_ends_it_with_an_error():
     assert "used `await`, but its event loop stayed in the parent" in err
 
 
+def test_a_fork_of_an_input_that_was_resumed_runs_no_neighbour_in_the_child():
+    code, out, err = run("""
+        go_on = threading.Event()
+        ran = []
+
+        @app.function(max_containers=1)
+        @moorage.concurrent(max_inputs=4)
+        def inner(number):
+            go_on.wait(60)
+
+        @app.function(max_containers=1)
+        @moorage.concurrent(max_inputs=4)
+        async def outer(number):
+            if number == 2:
+                while (seen := inner.statistics()) is None or seen.running < 2:
+                    await asyncio.sleep(0)
+                go_on.set()  # both results come before this loop goes on
+                while inner.statistics().succeeded < 2:
+                    pass
+                return number
+            await inner.remote.aio(number)
+            ran.append(number)
+            if ran != [number]:
+                if os.getpid() != parent:
+                    say("a neighbour ran in the child")
+                return number
+            pid = os.fork()
+            if not pid:
+                await asyncio.sleep(0)
+                say("went on in the child")
+            return wait_for(pid)
+
+        parent = os.getpid()
+        say(list(outer.map([0, 1, 2])))
+    """)
+    assert code == 0, err
+    assert out in (["[1, 1, 2]"], ["[0, 1, 2]"]), err
+    assert "used `await`, but its event loop stayed in the parent" in err
+
+
 @pytest.mark.parametrize("where", ["construct", "enter", "async enter", "exit", "async exit"])
 def test_a_child_of_a_hook_works_and_ends(where):
     kind = "async " if where.startswith("async") else ""

@@ -56,7 +56,7 @@ def test_an_argument_goes_the_way_of_the_page_and_its_result_comes_back():
         return 2 * x
 
     walk = walk_of_the_page()
-    assert len(walk) == 12
+    assert len(walk) == 11
     calls = calls_of(double, 3)
     assert is_walk(walk, calls), [step for step in walk if step not in calls]
     assert not is_walk(walk[::-1], calls)

@@ -245,7 +245,7 @@ def _be_idle(program: Program) -> None:
     probe, pools = Probe(), runs.open_pools()
     for pool in pools:
         with pool.lock:
-            pool.probe = probe
+            pool.watch(probe)
     while True:
         # Readers that were dropped are closed there, which ends their feeders.
         closed = threading.Event()
@@ -259,7 +259,7 @@ def _be_idle(program: Program) -> None:
         probe.wait_until(is_idle)
     for pool in pools:
         with pool.lock:
-            pool.probe = None
+            pool.watch(None)
 
 
 def statistics_of(owner: Any) -> PoolStatistics:

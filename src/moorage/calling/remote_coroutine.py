@@ -215,9 +215,9 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         if self.done():
             return
         try:
-            if type(outcome) is Value:
+            if type(outcome) is Value or isinstance(outcome, Value):
                 self.set_result(outcome.value)
-            elif outcome is not None and not isinstance(outcome, Value):
+            elif outcome is not None:
                 self.set_exception(outcome.exception())
         except BaseException as error:  # of the user's code that makes a copy of the error
             self.set_exception(failure_of(error).exception())
@@ -300,7 +300,7 @@ def remote_coroutine(
     made.input = None
     made.pool = None
     made.is_future = False
-    its: Any = made
+    its: Any = made  # and not `cast`, which is a call
     coroutine: Coroutine[Any, Any, Any] = its
     return coroutine
 

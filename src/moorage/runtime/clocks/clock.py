@@ -172,9 +172,9 @@ def acquire_in_turns(lock: threading.Lock) -> None:
         3. the running thread finds the lock taken, and blocks too, and so on:
            from then on every acquire costs a switch of threads.
     This function does not block at first.  It lets other threads run and tries again, so
-    mostly the thread that acquires the lock has the GIL at that moment.  Whatever many threads
-    do for each input, or whenever they wake, acquires the pool's lock in this way: one kind of
-    acquire that blocks is enough for a convoy of all threads.
+    mostly the thread that acquires the lock has the GIL at that moment.  What many
+    threads of a pool do for each input, or whenever they wake, acquires its lock in this way: one
+    kind of acquire that blocks is enough for a convoy of all threads.
     """
     for _ in range(LOCK_TRIES):
         Real.sleep(0)

@@ -353,11 +353,16 @@ class TaskLane:
     def _ring(self) -> None:
         if self._mark_busy is not None:
             self._mark_busy()
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(False):
+            acquire_in_turns(lock)
+        try:
             # `close` closes the bell under this lock.  After that the number of the bell's
             # descriptor may belong to another file, so do not write to it.
             if not self._closed:
                 self._bell.ring()
+        finally:
+            lock.release()
         if self._mark_sent is not None:
             self._mark_sent()
 

@@ -402,6 +402,8 @@ class ThreadLane:
             call = input.call
             target = call.target
             context: Context | None = None
+            result: Any = None
+            kind: type | None = None
             outcome: Outcome = _NOT_RUN
             try:
                 # After `begin` returns True, a cancellation may interrupt this thread.  `begin`
@@ -416,14 +418,13 @@ class ThreadLane:
                             result = context.run(target.function, *input.args)
                         else:
                             result = context.run(self._body, target, input)
-                        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+                        kind = type(result)
                         if id(kind) not in FINISHED and unfinished(result):
                             outcome = failure_of(refusal(target.name, target.kind, result))
                         else:
                             # As ``Value(result)``, without the cost of ``__init__``.
                             outcome = _new_value(Value)
                             outcome.value = result
-                        del result
                     except BaseException as error:
                         outcome = failure_of(error)
                 cell.end()
@@ -477,7 +478,7 @@ class ThreadLane:
             # then.  Besides, the traceback of an error refers to this frame, through the user's
             # frames: if this frame referred to the error, that cycle would keep the arguments of
             # this input and of the next one until the next garbage collection.
-            del input, call, context, outcome
+            del input, call, context, result, kind, outcome
             if effect is not None:
                 effect()
                 del effect

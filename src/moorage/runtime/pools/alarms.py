@@ -5,8 +5,8 @@ clock's thread, with no lock held, and calls `on_alarm`, which takes that lock: 
 the alarm's *ring*.  An alarm knows no input and no container, so the code that handles a ring
 must look through all that may be due.
 
-The pool arms them: the execution timeout in `Pool._grant` and `Pool.settle`, the start timeout in
-`Pool._boot`.  Begin at `Alarm.at`, then `Alarm.rang`.
+The pool arms them: the execution timeout at each grant (`Pool._grant`, `Pool._takes_directly`,
+`Pool.settle`), the start timeout in `Pool._boot`.  Begin at `Alarm.at`, then `Alarm.rang`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ Any thread may call the public methods.  Each event is one ``with self._step:``.
 takes the lock, runs the method's own changes, re-establishes the pool's invariant
 (`_settle_down`), releases the lock, and carries out the effects that the event appended to
 ``self._effects``.  `submit` does the same inline, because every input passes through it and a
-step would cost time.  `settle` runs under its caller's lock, and returns the effects.
+step would cost time.  `settle` runs under its caller's lock, and returns the effects.  In most
+pools both take a short way, see `_direct`.
 
 Methods whose name begins with an underscore run under the lock, except `_on_alarm`,
 `_join_stopped`, `_after_fork` and the `_log_...` methods, which run without it.  Public methods
@@ -229,7 +230,8 @@ class Pool:
     ) -> None:
         # Written under the lock.  Read without the lock by code that needs one option only.
         self.options: PoolOptions = options
-        # The fields from here to `_step` are set once; a fork replaces `lock` in the child.
+        # The fields from here to `_step` are set once; a fork replaces `lock` in the child, and
+        # `watch` replaces `probe`.
         self.clock: Clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
@@ -288,17 +290,17 @@ class Pool:
         # and while the probation is active.  While it is true, any input can use any slot of a
         # READY container.
         self._simple = self.batches is None
-        # Invariant: true only if the pool is simple, open, has no bound of the backlog, and nobody
-        # watches it.  While it is true, a grant of a slot changes nothing but the slots and the
-        # counts, and neither does a release after which no container is idle.  So `submit` and
-        # `settle` do just that, without the calls and questions that other pools need.  Set by
-        # `_judge`.
+        # True if `submit` and `settle` may change the slots and the counts themselves, and ask only
+        # what can matter then: whether the pool may shrink, once a container is idle.
+        # Invariant: only while the pool is simple and open, does not drain, has no bound of its
+        # backlog and no buffer containers, waits for no room, and nobody watches it.  `_judge`
+        # sets it: who writes any of these calls that.
         self._direct = False
         self._most_containers: int = INFINITE  # the limit `max_containers`, also set by `_judge`
 
         # Invariant: the state is OPEN at first, and then CLOSING or RETIRED for ever.
         self._state = PoolState.OPEN
-        # The only flag that `submit` tests.  Invariant: true unless the state is OPEN, and
+        # What `submit` tests unless the pool is direct.  Invariant: true unless the state is OPEN, and
         # while the run drains: the pool then accepts only calls of its run's own inputs.
         self._refuses = False
         # True if the run is left by a drain: accepted inputs run to their end.
@@ -626,13 +628,18 @@ class Pool:
             f"in {len(s.containers)} containers>"
         )
 
+    def watch(self, probe: Probing | None) -> None:
+        """Have `probe` receive each event from now on, None for nobody.  The caller holds the lock."""
+        self.probe = probe
+        self._judge()
+
     # -- the invariant ----------------------------------------------------------------
 
     def _settle_down(self, came: Sequence[Input] = (), *, freed: bool = False) -> None:
         """Re-establish the invariant of this class.  Every event ends with this call.
 
-        The one exception is `settle`, which may pass a slot on to the next queued input
-        directly: that cannot break the invariant.
+        The exceptions are `settle`, which may pass a slot on to the next queued input directly,
+        and both `submit` and `settle` in a direct pool: that cannot break the invariant.
 
         It grants slots in order, asks the policy if queued inputs remain, lets in inputs
         that are OUTSIDE, and notes which containers are idle.  It decides from the present
@@ -835,8 +842,8 @@ class Pool:
     def _takes_directly(self, input: Input) -> bool:
         """Accept `input` in a pool that is direct; false if more is to be done than that.
 
-        Does what `_settle_down`, `_grant` and their calls do, in one place: each input that is
-        not one of a map comes here.
+        Does what `_settle_down`, `_grant` and their calls do, in one place: of a direct pool, each
+        input that is submitted alone comes here.
         """
         backlog, fleet, tally = self.backlog, self.fleet, self.tally
         clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
@@ -1061,7 +1068,6 @@ class Pool:
         if following is not None:
             # The fast path: the slot passes from one input to the next.  The slot is never
             # free in between, so nothing else in the pool can change.
-            # The same as `Slots.hand_over`, without the cost of a call.
             clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
             now = clock()
             held = container.slots.held

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, cast
 
 from .. import forking
 from ..captured import capture
@@ -26,8 +26,11 @@ from ..clocks.patched_time import current_virtual_clock
 from ..containers.offload import LoopExecutor
 from ..real import Real
 from ..thread_state import thread_state
+from ..uninterruptible import begins_uninterruptible
 
 T = TypeVar("T")
+
+_PACKAGE: Final = __name__.partition(".")[0]
 
 
 class AsyncWaiter(Protocol):
@@ -56,7 +59,7 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     The waiter is the future, and a task awaits the waiter itself: each object and each coroutine
     more is one more that every garbage collection visits while thousands of tasks wait.  No
-    ``__init__``, which would cost a call: who makes a waiter sets its `mail`.
+    ``__init__``, which would cost a call: who makes a waiter sets its `mail`, and `resume` to None.
     """
 
     __slots__ = ("mail", "resume")
@@ -67,8 +70,9 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     if TYPE_CHECKING:
         mail: Mail
-        # The first callback, and its context, if `Mail.deliver` calls it; None once it has.
-        resume: tuple[Callable[[Any], object], Context] | None
+        # The first callback, and its context, if the mail calls it.  None before one was added,
+        # and () since it was called or removed.
+        resume: tuple[Callable[[Any], object], Context] | tuple[()] | None
 
         def end(self) -> None: ...
 
@@ -81,25 +85,30 @@ class AsyncioWaiter(asyncio.Future[None]):
     def add_done_callback(
         self, fn: Callable[[Any], object], /, *, context: Context | None = None
     ) -> None:
+        if context is None:
+            context = copy_context()
         if self.resume is None and self.mail.resumes and not self.done():
-            self.resume = fn, copy_context() if context is None else context
+            self.resume = fn, context
         else:
             super().add_done_callback(fn, context=context)
 
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
         count = super().remove_done_callback(fn)
-        if self.resume is not None and self.resume[0] == fn:
-            self.resume = None
+        if self.resume and self.resume[0] == fn:
+            self.resume = ()  # and not None: the next one that is added comes after the others
             count += 1
         return count
 
     def cancel(self, msg: Any | None = None) -> bool:
-        is_cancelled = super().cancel(msg)
-        resume = self.resume
-        if is_cancelled and resume is not None:
-            self.resume = None
+        if not self.done():
+            self.resume_soon()  # before the other callbacks
+        return super().cancel(msg)
+
+    def resume_soon(self) -> None:
+        """Have the loop call the first callback soon, if there is one."""
+        resume, self.resume = self.resume, ()
+        if resume:
             self.mail.loop.call_soon(resume[0], self, context=resume[1])
-        return is_cancelled
 
     # -- the waiter ------------------------------------------------------------------------
 
@@ -152,13 +161,15 @@ class Mail:
         self.is_virtual: bool = isinstance(loop, LoopPart)
         if isinstance(loop, LoopPart):
             self._choices = loop.clock.participants.choices
-        # Whether it calls the first callback of each waiter itself.  Not in virtual time, where
-        # the loop orders the steps of tasks; nor on a loop that says which callbacks are slow.
-        self.resumes: bool = not self.is_virtual and not loop.get_debug()
+        # Whether it calls the first callback of waiters itself.  Not on a loop in virtual time,
+        # which orders the steps of tasks; nor on one whose `call_soon` is not that of asyncio, of
+        # uvloop or of a container, because it may count them, or order them too.
+        owner = str(getattr(loop.call_soon, "__module__", None)).partition(".")[0]
+        self.resumes: bool = not self.is_virtual and owner in ("asyncio", "uvloop", _PACKAGE)
         # Invariant: if not empty, _deliver is scheduled, or the thread that found that it is not is
         # about to schedule it.  Perhaps twice: the second one finds nothing.
         self.due: deque[AsyncioWaiter] = deque()
-        self.is_scheduled = False
+        self.is_scheduled: bool = False
         # The task that stands for the calls that are gathered on this loop, if there are any: see
         # ``calling/remote_coroutine.py``.  Touched on the loop's thread only.
         self.keeper: Any = None
@@ -174,6 +185,13 @@ class Mail:
             pass  # the loop is closed: no task waits any more
 
     def _deliver(self) -> None:
+        """End the waiters that are due.
+
+        Calls the first callback of a waiter here if it is the only one that is due.  Of several,
+        the first might never come back: its task may run the loop until another task has ended,
+        or end the process that it has forked.  The callbacks of those that end themselves run no
+        code of the user's, so these are called in any case.
+        """
         self.is_scheduled = False
         due = self.due
         choices = self._choices
@@ -181,9 +199,11 @@ class Mail:
             shuffled = [due.popleft() for _ in range(len(due))]
             choices.shuffle(shuffled)
             due.extendleft(reversed(shuffled))
+        is_alone = len(due) == 1 and not self.loop.get_debug()  # which says what takes long
+        future: AsyncioWaiter | None = None
+        count = len(due)  # not those that come meanwhile: the loop has others to serve
         try:
-            count = len(due)  # not those that come meanwhile: the loop has others to serve
-            while due and count:
+            while count:
                 count -= 1
                 future = due.popleft()
                 if future.ends_itself:
@@ -191,18 +211,25 @@ class Mail:
                 elif not future.done():
                     future.set_result(None)
                 resume = future.resume
-                if resume is not None:
-                    future.resume = None
-                    resume[1].run(resume[0], future)
+                if resume:
+                    if is_alone or future.ends_itself:
+                        future.resume = ()
+                        resume[1].run(resume[0], future)
+                    else:
+                        future.resume_soon()
         finally:
-            # A step of a task has raised SystemExit, for example; or this method runs within such
-            # a step, which runs the loop, and has taken them.
-            if due and not self.is_scheduled:
+            if count and not self.is_scheduled:  # an exception has come between two of them
                 self.schedule()
 
 
+# A signal that comes in one of these comes once more, later.  A KeyboardInterrupt there would leave
+# a task that nothing resumes.
+for _method in (AsyncioWaiter.add_done_callback, AsyncioWaiter.cancel, Mail._deliver):
+    begins_uninterruptible.add(_method.__code__)
+
+
 def _after_fork() -> None:
-    # A thread that does not exist in the child may have held the lock of this mailbox.
+    # What is due on a loop of the parent is the parent's.
     thread_state.mailbox = None
 
 
