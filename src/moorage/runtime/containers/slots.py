@@ -4,7 +4,7 @@ Owns the slots of one container.  Pure: no lock, clock or thread.  The pool call
 under the pool's lock.  A *lease* is one entry of :attr:`Slots.held`, for one granted slot,
 with its holder as the key; a lease is released exactly once.
 
-Begin at `acquire_nowait`, then `release`.
+Begin at `acquire_nowait`, then `release`, then `hand_over`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,22 @@ class Slots:
             del self.held[holder]
         except KeyError:
             raise SlotError(f"{holder!r} holds no slot of {self!r}") from None
+
+    def hand_over(self, holder: Hashable, following: Hashable, now: float) -> None:
+        """Release the slot of `holder` and grant it to `following`, in one step.
+
+        The number of held slots stays the same, so the limit is not checked.
+        `following` must not hold a slot of any container; this is not checked either.
+
+        Raises:
+            SlotError: if `holder` holds no slot; nothing changes then.
+        """
+        held = self.held
+        try:
+            del held[holder]
+        except KeyError:
+            raise SlotError(f"{holder!r} holds no slot of {self!r}") from None
+        held[following] = now
 
     def __repr__(self) -> str:
         return f"<Slots {len(self.held)} of {self.limit} held, peak {self.peak}>"

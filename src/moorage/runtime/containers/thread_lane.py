@@ -403,7 +403,7 @@ class ThreadLane:
             target = call.target
             context: Context | None = None
             result: Any = None
-            kind: type | None = None
+            kind: type[Any] | None = None
             outcome: Outcome = _NOT_RUN
             try:
                 # After `begin` returns True, a cancellation may interrupt this thread.  `begin`
@@ -418,7 +418,7 @@ class ThreadLane:
                             result = context.run(target.function, *input.args)
                         else:
                             result = context.run(self._body, target, input)
-                        kind = type(result)
+                        kind = type(result)  # pyright: ignore[reportUnknownVariableType]
                         if id(kind) not in FINISHED and unfinished(result):
                             outcome = failure_of(refusal(target.name, target.kind, result))
                         else:

@@ -300,8 +300,8 @@ class Pool:
 
         # Invariant: the state is OPEN at first, and then CLOSING or RETIRED for ever.
         self._state = PoolState.OPEN
-        # What `submit` tests unless the pool is direct.  Invariant: true unless the state is OPEN, and
-        # while the run drains: the pool then accepts only calls of its run's own inputs.
+        # What `submit` tests unless the pool is direct.  Invariant: true unless the state is OPEN,
+        # and while the run drains: the pool then accepts only calls of its run's own inputs.
         self._refuses = False
         # True if the run is left by a drain: accepted inputs run to their end.
         self.drains: bool = False
@@ -629,7 +629,10 @@ class Pool:
         )
 
     def watch(self, probe: Probing | None) -> None:
-        """Have `probe` receive each event from now on, None for nobody.  The caller holds the lock."""
+        """Have `probe` receive each event from now on; None for nobody.
+
+        The caller holds the lock.
+        """
         self.probe = probe
         self._judge()
 
