@@ -293,6 +293,7 @@ class PoolWorld:
         retired = self.pool.statistics()
         assert (retired.queued, retired.running, retired.waiting) == (0, 0, 0)
         assert retired.containers == ()
+        self.held_loops.clear()  # of containers that have stopped: the next pool knows of none
         self.pool = self.new_pool()
         if self.drains:
             self.pool.drain()
