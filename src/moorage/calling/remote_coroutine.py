@@ -215,7 +215,7 @@ class RemoteCoroutine(AwaitedCall, Generic[R_co]):
         if self.done():
             return
         try:
-            if type(outcome) is Value or isinstance(outcome, Value):
+            if isinstance(outcome, Value):
                 self.set_result(outcome.value)
             elif outcome is not None:
                 self.set_exception(outcome.exception())

@@ -864,7 +864,7 @@ class Pool:
             tally.accepted += 1
             line.append(input)
             backlog.queued += 1
-            now = clock()
+            now = clock()  # from here as `_stamp`
             if now - self._stamped <= self._grain:
                 now = self._stamped
             else:
@@ -962,19 +962,16 @@ class Pool:
             RUNNING, and the caller must run it.  And the effects to carry out after the
             lock is released.
         """
-        state = input.state
-        tally = self.tally
-        wake: Effect | None = None
-        following: Input | None = None
         if (
             self._direct
-            and state is RUNNING
+            and input.state is RUNNING
             and type(outcome) is Value
             and input.cancellation is None
             and container.state is READY
         ):
-            # The same as the rest of this method, without what such a pool does not need.
-            backlog = self.backlog
+            # The same as `_settle`, in one place and without what such a pool does not need: each
+            # input that ends well comes here.
+            backlog, tally = self.backlog, self.tally
             slots = container.slots
             held = slots.held
             line: Any = backlog.line
@@ -982,7 +979,7 @@ class Pool:
             if not queued or (
                 len(held) <= container.target and line is not None and line[0].state is QUEUED
             ):
-                clock = self.now
+                clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
                 now = clock()
                 if held.pop(input, None) is None:
                     raise SlotError(f"{input!r} holds no slot of {slots!r}")
@@ -992,6 +989,7 @@ class Pool:
                 wake = input.call.settled(input)
                 if self._failed_before:
                     self._forget_attempts(input)
+                following: Input | None = None
                 if queued:
                     its: Input = line.popleft()
                     backlog.queued = queued - 1
@@ -1024,27 +1022,23 @@ class Pool:
                     if fleet.longest_idle is not None and self._may_shrink():
                         self._settle_down(freed=True)
                 if self._effects or self._discarded:
-                    after = self._take_effects()
-                    if wake is not None:
-                        after.append(wake)
-                    return following, after
+                    return following, self._after(wake)
                 return following, () if wake is None else (wake,)
+        return self._settle(container, input, outcome, runs_async)
+
+    def _settle(
+        self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
+    ) -> tuple[Input | None, Sequence[Effect]]:
+        """Do the same as `settle` in any pool."""
+        state = input.state
+        wake: Effect | None = None
         if state is RUNNING:
             if input.cancellation is not None:
                 outcome = input.cancellation  # the cancel or timeout came before the end
             if self.batches is not None:
                 wake = self._record_batch(input, outcome, ended=True)
                 input.state = SETTLED
-            elif type(outcome) is Value:  # the same as `_record`, without the cost of a call
-                input.outcome = outcome
-                input.state = SETTLED
-                tally.succeeded += 1
-                wake = input.call.settled(input)
-                if self._failed_before:
-                    self._forget_attempts(input)
-                if self.probe is not None:
-                    self._note("settled", input, container)
-            elif not self._retry_later(input, outcome):
+            elif type(outcome) is Value or not self._retry_later(input, outcome):
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
             self._end_abandoned(container, input)
@@ -1055,29 +1049,20 @@ class Pool:
         else:
             raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
         backlog = self.backlog
+        following: Input | None = None
         if (
             backlog.queued
             and self._simple
             and len(container.slots.held) <= container.target
             and container.state is READY
         ):
-            line = backlog.line
-            if line is not None and line[0].state is QUEUED:
-                # The same as `Backlog.next`, without the cost of a call for each input.
-                following = line.popleft()
-                backlog.queued -= 1
-            else:
-                following = backlog.next()
+            following = backlog.next()
         if following is not None:
-            # The fast path: the slot passes from one input to the next.  The slot is never
-            # free in between, so nothing else in the pool can change.
-            clock = self.now  # in two steps: CPython 3.11 looks up a method otherwise
-            now = clock()
-            held = container.slots.held
-            if held.pop(input, None) is None:
-                raise SlotError(f"{input!r} holds no slot of {container.slots!r}")
-            held[following] = now
-            tally.granted += 1
+            # The slot passes from one input to the next.  The slot is never free in between, so
+            # nothing else in the pool can change.
+            now = self.now()
+            container.slots.hand_over(input, following, now)
+            self.tally.granted += 1
             following.container = container
             if self._execution.timer is None and self._timeout is not None:
                 self._execution.at(now + self._timeout)
@@ -1095,20 +1080,22 @@ class Pool:
                 self._settle_down(freed=True)  # the queue has room for one more input
         else:
             self.fleet.release(container, input)
-            tally.busy_seconds += self.now()
+            self.tally.busy_seconds += self.now()
             if self.probe is not None:
                 self._note("released", input, container)
-            if self._drain_wakes:
-                self._wake_if_settled()  # a success can be the last unsettled input only here
             if container.given_up:
                 self._kill_if_answered(container)
             self._settle_down(freed=container.state is READY)
+        return following, self._after(wake)
+
+    def _after(self, wake: Effect | None) -> Sequence[Effect]:
+        """Return the effects of this event, and `wake` after them."""
         if self._effects or self._discarded:
             after = self._take_effects()
             if wake is not None:
                 after.append(wake)
-            return following, after
-        return following, () if wake is None else (wake,)
+            return after
+        return () if wake is None else (wake,)
 
     def _record(self, input: Input, outcome: Outcome, state: InputState = SETTLED) -> Effect | None:
         """Make `outcome` final and count it; return the effect that wakes the waiting callers.
