@@ -169,13 +169,22 @@ def _options_of_connections(port: int) -> dict[str, int]:
     found = {"no_delay": 0, "delay": 0}
     for name in os.listdir("/proc/self/fd"):
         try:
-            with socket.socket(fileno=os.dup(int(name))) as connection:
+            descriptor = os.dup(int(name))
+        except OSError:
+            continue  # the one that lists the folder, or a connection that has just been closed
+        try:
+            connection = socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            continue  # no socket
+        with connection:
+            try:
                 if connection.getsockname()[1] != port:
                     continue
                 connection.getpeername()
                 on = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        except (OSError, IndexError, TypeError):
-            continue  # not a connection
+            except (OSError, IndexError, TypeError):
+                continue  # not a connection
         found["no_delay" if on else "delay"] += 1
     return found
 
