@@ -134,6 +134,9 @@ class Arrived(Exchange):
             self._line.send((TAKEN, taken, ()))
         return message
 
+    async def _send(self, message: Message) -> None:
+        await self._send_checked(self._checked(message))
+
     def _checked(self, message: Message) -> Message:
         kept = _Kept(super()._checked(message))
         try:

@@ -16,7 +16,8 @@ WebSocket, that the application has not received.
 If the container is another process, the back half is there, on an exchange of its own, and
 ``crossing.py`` carries the messages: see `Exchange.departs`.
 
-Begin at `Exchange.pay`, then `_send` and `_receive`; then `Exchange.relay`.
+Begin at `Exchange.pay`, then `_send_checked` and `_receive`; then `Exchange.relay`.  `_puts_whole`
+and `_pass_whole` are a shorter way for a response that is sent whole.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ _ALLOWED: Final = {
     Phase.ENDED.value: (),
 }
 
+_RESPONSE: Final = Phase.RESPONSE
+_BODY: Final = Phase.BODY
+
 # Extensions of ASGI that work through an exchange.  The application is shown no others that the
 # server may have: they would send messages of other types, or end a response in another way.
 _EXTENSIONS: Final = frozenset({"tls", "websocket.http.response"})
@@ -143,8 +147,10 @@ class Exchange(Shown):
         "_front_error",
         "_gone",
         "_has_sent",
+        "_head",
         "_inbox",
         "_is_empty",
+        "_is_whole",
         "_let_go",
         "_lock",
         "_muted",
@@ -227,6 +233,8 @@ class Exchange(Shown):
         self._back_loop: asyncio.AbstractEventLoop | None = None
         self._phase = Phase.HANDSHAKE if self.is_websocket else Phase.RESPONSE
         self._close: Message | None = None  # the message by which the application closed
+        # The start of the response, until the body comes, or the turn of the loop is over.
+        self._head: Message | None = None
         self._turn_due = False  # `_turn` is scheduled
         self._cancels: anyio.CancelScope | None = None  # around the application, while it runs
         # The input was cancelled, or ran out of time, and what the application sends is dropped.
@@ -244,6 +252,7 @@ class Exchange(Shown):
         self._asked = False  # the application has asked for the body
         self._has_sent = False  # the application has sent something
         self._gone: Message | None = None  # the message that says that the client has left
+        self._is_whole = False  # `_outbox` is the start of a response, and its whole body
         self._posted = False  # the front will look at `_outbox`
         self._let_go = False  # the front need not wait for the end of the input
         self._front_error: BaseException | None = None  # raised by the front's `send`
@@ -272,9 +281,13 @@ class Exchange(Shown):
         """
         self._back = mailbox_here()
         self._back_loop = self._back.loop
-        with _scope_class()() as scope:
-            self._cancels, task.cancels = scope, self
-            await application(self.scope, self._receive, self._send)
+        try:
+            with _scope_class()() as scope:
+                self._cancels, task.cancels = scope, self
+                await application(self.scope, self._receive, self._send)
+        finally:
+            if self._head is not None:
+                self._put_head()  # of a response without a body
         self._cancels = None
         if scope.cancelled_caught:
             raise asyncio.CancelledError
@@ -320,7 +333,53 @@ class Exchange(Shown):
         return message
 
     async def _send(self, message: Message) -> None:
-        message = self._checked(message)
+        # First what most applications send: the start, and then the whole body in one message,
+        # without waiting in between.  It is put into the queue in one step.
+        phase, kind = self._phase, message["type"]
+        if phase is _RESPONSE:
+            if kind == "http.response.start":
+                self._head, self._phase = _copy_of_start(message), Phase.BODY
+                self._at_next_turn()
+                return
+        elif phase is _BODY:
+            head = self._head
+            if head is not None:
+                if kind == "http.response.body" and self._puts_whole(head, message):
+                    return
+                self._put_head()
+        await self._send_checked(self._checked(message))
+
+    def _puts_whole(self, head: Message, message: Message) -> bool:
+        """Put a whole response into the queue; false if there is more to it than that."""
+        body = message.get("body")
+        if (
+            type(body) is not bytes
+            or message.get("more_body")
+            or len(body) > RESPONSE_WINDOW
+            or self._muted
+        ):
+            return False
+        with self._lock:
+            if self._gone is not None or self._readers:
+                return False
+            self._head, self._phase = None, Phase.ENDED
+            self._outbox, self._is_whole = [head, dict(message)], True
+            self._unsent += len(body)
+            self._has_sent = True
+            posts, self._posted = not self._posted, True
+        if posts:
+            self.front.post(self._wake)
+        return True
+
+    def _put_head(self) -> None:
+        """Put the start of a response into the queue."""
+        head, self._head = self._head, None
+        if head is not None and not self._muted:
+            with self._lock:
+                self._outbox = [head]  # nothing comes before it
+                self._has_sent = True
+
+    async def _send_checked(self, message: Message) -> None:
         if self._muted:
             return
         size = self._weight(message)
@@ -388,13 +447,12 @@ class Exchange(Shown):
                 message["bytes"] = bytes(memoryview(data))
         elif kind == "websocket.close":
             self._close, self._phase = message, Phase.ENDED
-        else:
+        elif kind == "websocket.accept":
             message["headers"] = list(message.get("headers") or ())
-            if kind == "websocket.accept":
-                self._phase = Phase.MESSAGES
-            else:
-                message["status"] = int(message["status"])
-                self._phase = Phase.DENIAL if self.is_websocket else Phase.BODY
+            self._phase = Phase.MESSAGES
+        else:
+            message = _copy_of_start(message)
+            self._phase = Phase.DENIAL if self.is_websocket else Phase.BODY
         return message
 
     def _at_next_turn(self) -> None:
@@ -413,6 +471,8 @@ class Exchange(Shown):
             assert self._back_loop is not None
             self._back_loop.call_soon(self._let_front_go)
             return
+        if self._head is not None:
+            self._put_head()
         with self._lock:
             posts = bool(self._outbox) and not self._posted
         if posts:
@@ -468,6 +528,17 @@ class Exchange(Shown):
         reading: asyncio.Task[None] | None = None
         may_hold = True
         try:
+            if self.driven is not None and self._body_complete and not watches:
+                # There is nothing to do before the application sends something.
+                with self._lock:
+                    waits = not self._posted
+                    if waits:
+                        self._woken = self.driven
+                if waits:
+                    try:
+                        await self.driven
+                    finally:
+                        self._woken = None
             while True:
                 with self._lock:
                     self._posted = False
@@ -477,8 +548,13 @@ class Exchange(Shown):
                     #     for a wake-up that nobody sends.
                     outcome = self.outcome
                     messages, self._outbox = self._outbox, None
-                    reads = self._has_room(self._unread) and (self._asked or self.is_websocket)
+                    reads = (self._asked or self.is_websocket) and self._has_room(self._unread)
                     let_go = self._let_go
+                    is_whole, self._is_whole = self._is_whole, False
+                if is_whole and outcome is not None and self._gone is None:
+                    assert messages is not None
+                    await self._pass_whole(messages, send)
+                    return None if self.answered else outcome
                 last = None
                 if (
                     may_hold
@@ -541,13 +617,8 @@ class Exchange(Shown):
                 await send(message)
                 self.sent += length
                 self.answered = self._is_last(message)
-        except OSError:  # the client has left: as servers say
-            self.leave()
-        except Exception as error:  # the server refuses what the application sent
-            with self._lock:
-                self._front_error = error
-            self.refused = error
-            self.leave()
+        except Exception as error:
+            self._not_sent(error)
         # After the last message nothing is on its way.  Then the application still waits in `send`
         # only if this pass freed what it waits for.
         if freed > RESPONSE_WINDOW // 2 or (freed and not self.answered):
@@ -559,6 +630,27 @@ class Exchange(Shown):
                 wakes = self._unsent <= RESPONSE_WINDOW // 2 < before and bool(self._room)
             if wakes:
                 self._wake_back()
+
+    async def _pass_whole(self, messages: list[Message], send: Send) -> None:
+        """Do the same with a whole response of an application that has ended."""
+        head, body = messages
+        self.status, self._began = head["status"], head
+        try:
+            await send(head)
+            await send(body)
+        except Exception as error:
+            self._not_sent(error)
+            return
+        self.sent = len(body["body"])
+        self.answered = True
+
+    def _not_sent(self, error: Exception) -> None:
+        if not isinstance(error, OSError):  # which says that the client has left
+            # The server refuses what the application sent.
+            with self._lock:
+                self._front_error = error
+            self.refused = error
+        self.leave()
 
     async def _read(self, receive: Receive) -> None:
         """Read the body, or the messages of a WebSocket, while there is room for them.
@@ -794,6 +886,13 @@ def _is_stream_of_events(start: Message) -> bool:
         if name.lower() == b"content-type":
             return bool(value.lower().startswith(b"text/event-stream"))
     return False
+
+
+def _copy_of_start(message: Message) -> Message:
+    message = dict(message)
+    message["headers"] = list(message.get("headers") or ())
+    message["status"] = int(message["status"])
+    return message
 
 
 def _length(message: Message) -> int:

@@ -12,7 +12,7 @@ Begin at `WebResident.make`, then `Living`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -49,10 +49,10 @@ class Living:
         self.lifespan: Lifespan = Lifespan(name, application)
         self.max_inputs: int = max_inputs
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # Never the state of the server in front: its objects belong to that server's loop.
         scope["state"] = dict(self.lifespan.state)
-        await self.application(scope, receive, send)
+        return self.application(scope, receive, send)
 
 
 class Shared:

@@ -123,7 +123,7 @@ class _Request(Driven):
 
     def resume(self, _: object = None, *, error: BaseException | None = None) -> None:
         self._runs = True
-        super().resume(error=error)
+        Driven.resume(self, error=error)
         self._runs = False
         if self._head:
             self.flush()
