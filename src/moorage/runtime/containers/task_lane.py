@@ -566,6 +566,9 @@ class TaskLane:
             following, effects = settle(self._container, input, outcome, True if is_next else None)
             if following is not None:
                 self._following = following
+            elif self._stepping is task and self._ready and self._following is None:
+                # `_start_ready`, which called `_start`, need not take the lock for the next one.
+                self._following = self._take()
             self._awake = awake
         finally:
             lock.release()
