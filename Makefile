@@ -63,8 +63,10 @@ autoscale: $(VENV)/.installed
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
 # last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker
 # processes, one of which is killed every 50 ms.
-# PLACEMENT=thread or PLACEMENT=process is one of the two alone.
+# PLACEMENT=thread or PLACEMENT=process is one of the two alone.  Before that, 10,000 cancels that
+# strike code as it returns, and as many that strike it as it calls.
 stress: $(VENV)/.installed-test
+	MOORAGE_CANCELS=10000 $(BIN)/python -m pytest -q tests/test_strikes.py
 	$(foreach placement,$(or $(PLACEMENT),thread process),$(BIN)/python -m tests.stress \
 		--placement $(placement) $(if $(SEED),--seed $(SEED)) &&) true
 
@@ -74,11 +76,14 @@ kills: $(VENV)/.installed-test
 	MOORAGE_WITNESS_STEP=1 MOORAGE_TEST_HANGS_AFTER=7200 $(BIN)/python -m pytest -q \
 		--numprocesses 2 tests/placing/test_frames_cut_off.py tests/placing/test_faults.py
 
-# Dicts, queues and volumes against plain models, in thousands of random programs each.  About ten
-# minutes.
+# Dicts, queues and volumes against plain models, in thousands of random programs each; then pools,
+# lost containers, apps and deadlocks, in hundreds.  About twenty minutes.
 models: $(VENV)/.installed-test
 	MOORAGE_EXAMPLES=3000 $(BIN)/python -m pytest -q -k model \
 		tests/test_dicts.py tests/test_queues.py tests/test_volumes.py
+	MOORAGE_EXAMPLES=500 $(BIN)/python -m pytest -q --numprocesses 2 \
+		tests/test_pool_model.py tests/test_lost_containers_model.py \
+		tests/test_app_model.py tests/test_deadlock_model.py
 
 # Gigabytes through web endpoints, beside slow clients: memory stays bounded, and a neighbour is
 # as quick as alone.  About two minutes.

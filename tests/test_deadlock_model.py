@@ -33,7 +33,7 @@ from moorage.runtime.waiting import waits
 from moorage.runtime.waiting.cycles import Node, cycle_of, mark_alive
 from moorage.runtime.waiting.surveys import survey_of
 
-EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "60"))
 
 FOREVER = 1e6
 

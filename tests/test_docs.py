@@ -10,9 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -136,8 +137,37 @@ def run_example(file: str, *arguments: str) -> str:
     return done.stdout.replace(f"{ROOT}{os.sep}", "")  # warnings name the file in full
 
 
+def run_suites(paths: Sequence[Path], where: Path, *options: str) -> tuple[int, str]:
+    """The code with which pytest exits, and what it prints, with all that is installed."""
+    # The environment may turn plugins off, or add options, for tests of ours.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MOORAGE", "PYTEST"))
+    }
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *options,
+            *map(str, paths),
+        ],
+        cwd=where,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+    )
+    return done.returncode, done.stdout
+
+
 def run_suite(file: str, tmp_path: Path) -> tuple[int, str]:
-    """The code with which pytest exits, and what it prints, with all that is installed.
+    """Run one suite.
 
     A folder with settings of its own is a suite as a user has it, far from ours.
     """
@@ -146,26 +176,44 @@ def run_suite(file: str, tmp_path: Path) -> tuple[int, str]:
         where = tmp_path / "suite"
         shutil.copytree(path.parent, where, ignore=shutil.ignore_patterns("__pycache__"))
         path = where / path.name
-    # The environment may turn plugins off, or add options, for tests of ours.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MOORAGE", "PYTEST"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)],
-        cwd=where,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout
+    return run_suites([path], where)
+
+
+def passes_among_others(example: Example) -> bool:
+    """Whether the page says no more of a suite than that it passes, without settings of its own."""
+    assert example.file is not None
+    settings = (ROOT / example.file).with_name("pytest.ini")
+    return example.is_suite and example.prints is None and not settings.exists()
+
+
+@pytest.fixture(scope="module")
+def ends_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[bool]]:
+    """For the file of each suite that passes among others: whether each of its tests passed.
+
+    One process runs them all: most of the time of such a small suite is the start of pytest.
+    """
+    files = [e.file for e in EXAMPLES if e.file is not None and passes_among_others(e)]
+    report = tmp_path_factory.mktemp("report") / "report.xml"
+    _, printed = run_suites([ROOT / file for file in files], ROOT, f"--junit-xml={report}")
+    assert report.exists(), printed
+    ends: dict[str, list[bool]] = {file: [] for file in files}
+    for case in ElementTree.parse(report).iter("testcase"):
+        # The class of a test is a part of its dotted name.
+        dotted = f"{case.get('classname', '')}."
+        file = next(
+            f for f in files if dotted.startswith(f.removesuffix(".py").replace("/", ".") + ".")
+        )
+        kinds = {child.tag for child in case}
+        ends[file].append(not kinds & {"failure", "error", "skipped"})
+    if not all(all(passed) for passed in ends.values()):
+        print(printed)
+    return ends
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
-def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
+def test_examples_are_the_files_that_run(
+    example: Example, tmp_path: Path, request: pytest.FixtureRequest
+):
     assert example.file, "write <!-- examples/docs/x.py --> in the line before the block"
     code = (ROOT / example.file).read_text()
     if example.file.endswith(".ini"):
@@ -173,6 +221,11 @@ def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
         return  # of the suite beside it
     assert ast.get_docstring(ast.parse(code)), "an example opens with what it shows"
     assert code.split('"""', 2)[2].strip() == example.code.strip()
+    if passes_among_others(example):
+        ends: Mapping[str, list[bool]] = request.getfixturevalue("ends_of_tests")
+        assert ends[example.file], "no test was found in it"
+        assert all(ends[example.file])
+        return
     if example.is_suite:
         code_of_exit, printed = run_suite(example.file, tmp_path)
         assert code_of_exit == (1 if example.fails else 0), printed

@@ -60,8 +60,8 @@ from pool_world import (
     Setting,
 )
 
-# More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
-EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))
+# `make models` has more; by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "40"))
 
 # Whether the first failing example is enough: see ``tests/mutations``.
 FIRST_FAILURE = "MOORAGE_FIRST_FAILURE" in os.environ

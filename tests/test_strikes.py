@@ -1,5 +1,6 @@
 """Strikes: InputCancellation raised in a thread, in the input it is for and nowhere else."""
 
+import os
 import random
 import sys
 import threading
@@ -27,7 +28,8 @@ def at_once(monkeypatch):
     sys.setswitchinterval(interval)
 
 
-CANCELS = 10_000
+# `make stress` has 10,000.
+CANCELS = int(os.environ.get("MOORAGE_CANCELS", "2000"))
 
 
 class Tally:
@@ -71,7 +73,7 @@ def outcome_of(call):
 
 
 @pytest.mark.usefixtures("at_once")
-def test_ten_thousand_cancels_at_the_moment_of_return():
+def test_thousands_of_cancels_at_the_moment_of_return():
     """User code returns just when its strike is sent, or a little before or after."""
     app = App()
     tally = Tally()
@@ -118,7 +120,7 @@ def test_ten_thousand_cancels_at_the_moment_of_return():
 # A strike that lands in a finalizer of somebody else's is lost, as CPython says then.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("at_once")
-def test_ten_thousand_cancels_during_nested_calls():
+def test_thousands_of_cancels_during_nested_calls():
     """User code calls us, in every blocking way, when its strike is sent."""
     app = App()
     tally = Tally()
