@@ -74,7 +74,8 @@ stress: $(VENV)/.installed-test
 # after each system call: nothing is lost.  About 40 minutes.
 kills: $(VENV)/.installed-test
 	MOORAGE_WITNESS_STEP=1 MOORAGE_TEST_HANGS_AFTER=7200 $(BIN)/python -m pytest -q \
-		--numprocesses 2 tests/placing/test_frames_cut_off.py tests/placing/test_faults.py
+		--numprocesses 2 tests/placing/test_frames_cut_off.py tests/placing/test_faults.py \
+		tests/test_lost_children.py
 
 # Dicts, queues and volumes against plain models, in thousands of random programs each; then pools,
 # lost containers, apps and deadlocks, in hundreds.  About twenty minutes.

@@ -134,7 +134,7 @@ def bulk(quick: bool) -> Iterator[Group]:
         yield _group(
             "elsewhere-bulk",
             f"many trivial inputs for one worker process, at most {SLOTS} at a time",
-            400 if quick else 4_000,
+            400 if quick else 3_000,
             [
                 timed("ProcessPoolExecutor submit + result", _submitted(executor, echo)),
                 of_loky,

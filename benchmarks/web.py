@@ -236,7 +236,7 @@ def _group(name: str, quick: bool, *, cpu: bool) -> Iterator[Group]:
             "µs",
             f"{what}, {CONNECTIONS} keep-alive connections",
             echo,
-            1000 if quick else 3000,
+            1000 if quick else 2000,
             CONNECTIONS,
             contenders,
             notes=[] if cpu else notes,
