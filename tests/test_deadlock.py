@@ -398,6 +398,30 @@ def no_warnings(recwarn):
     warnings.simplefilter("ignore", moorage.exception.AsyncUsageWarning)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_map_in_order_whose_first_input_can_never_end(clock, asynchronous):
+    """The second result, which is not passed on before the first, leaves a deadlock behind."""
+    app = moorage.App("in order")
+
+    @app.function(max_containers=1)
+    def outer(n):
+        return n and list(one.map(["waits", "naps"]))
+
+    @app.function(max_containers=1)
+    async def outer_async(n):
+        return n and [each async for each in one.map.aio(["waits", "naps"])]
+
+    @app.function(max_containers=2)
+    async def one(way):
+        if way == "naps":
+            return await asyncio.sleep(5)
+        return await (outer_async if asynchronous else outer).remote.aio(0)
+
+    with app.run(clock=clock), pytest.raises(DeadlockError):
+        (outer_async if asynchronous else outer).remote(1)
+    assert clock.now() == 5 + config.deadlock_grace
+
+
 @pytest.mark.usefixtures("no_warnings")
 @pytest.mark.parametrize("way", ["remote", "spawn", "map", "gather", "generator"])
 def test_a_blocking_call_on_the_only_loop_for_it(way, clock):

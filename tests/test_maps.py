@@ -536,3 +536,28 @@ def test_a_reader_that_goes_while_inputs_are_handed_over_cancels_none_too_early(
         gate.set()
         assert first.get() == 0
         assert hold.remote(4) == 4
+
+
+@pytest.mark.parametrize(("ordered", "slices"), [(True, [4]), (False, [1, 1, 1, 1])])
+def test_a_reader_is_woken_only_for_a_result_that_it_can_pass_on(ordered, slices, monkeypatch):
+    app, taken = App(), []
+    take = MapCall.take
+
+    def take_noted(call, *arguments):
+        found = take(call, *arguments)
+        taken.append(len(found[0]))
+        return found
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=5)
+    async def nap(seconds):
+        await asyncio.sleep(seconds)
+        return seconds
+
+    monkeypatch.setattr(MapCall, "take", take_noted)
+    with VirtualClock() as clock, app.run(clock=clock):
+        naps = [4, 3, 2, 1]  # the first result comes last
+        results = list(nap.map(naps, order_outputs=ordered))
+    assert sorted(results, reverse=True) == naps
+    assert results == (naps if ordered else naps[::-1])
+    assert [count for count in taken if count] == slices

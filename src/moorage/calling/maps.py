@@ -36,7 +36,7 @@ from ..frames import without_our_frames
 from ..placing.shipping import pack_call
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
-from ..runtime.context import running_input
+from ..runtime.context import is_local, running_input
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, make_input, next_call_number
 from ..runtime.outcome import Failure, Raising, Value
@@ -93,6 +93,7 @@ class MapCall(CanBeNoted):
         "submitted",
         "taken",
         "target",
+        "wanted",
         "window",
     )
 
@@ -123,6 +124,10 @@ class MapCall(CanBeNoted):
         self.exhausted: bool = False  # no more inputs come
         self.feeder_error: Failure | None = None  # why reading the inputs failed
         self.reader_wake: Wake | None = None  # set while the reader waits for results
+        # The index of the only result that ends that wait; None if any does.  A reader that passes
+        # results on in order can do nothing with those that come before their turn, and each
+        # wake-up costs as much as many inputs.
+        self.wanted: int | None = None
         self.feeder_wake: Wake | None = None  # set while the feeder waits for room
         self.closed: bool = False  # the reader takes no more results
         # The input that was submitted last.  Set only if the backlog has a bound.
@@ -143,6 +148,9 @@ class MapCall(CanBeNoted):
             self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
+            wanted = self.wanted
+            if wanted is not None and wanted != input.index:
+                return None
             # One wake is enough for all results that come until the reader takes them.
             self.reader_wake = None
         return wake
@@ -197,10 +205,13 @@ class MapCall(CanBeNoted):
             self.pool.cancel_all(inputs)
 
     @uninterruptible
-    def take(self, wake: Wake) -> tuple[list[Input], bool]:
+    def take(self, wake: Wake, wanted: int | None) -> tuple[list[Input], bool]:
         """Take the settled inputs; also return whether no more results come after them.
 
         If there is none yet and more may come, `wake` is called when there is one.
+
+        Args:
+            wanted: the index of the only result for which `wake` is called; None for any.
         """
         with self.pool.lock:
             # The list is replaced, not shared: new results come into `self.done` as soon as the
@@ -211,7 +222,7 @@ class MapCall(CanBeNoted):
             end = self.closed
             if not end:
                 if not done and (not self.exhausted or self.taken < self.submitted):
-                    self.reader_wake = wake
+                    self.reader_wake, self.wanted = wake, wanted
                 self.taken += len(done)
                 self.pending.difference_update(done)
                 end = self.exhausted and self.taken == self.submitted
@@ -494,7 +505,7 @@ class _Reading:
                         break  # the rest of a very wide window is filled between slices
                 passed = 0
             if not self._due:
-                done, end = call.take(wake)
+                done, end = call.take(wake, self._turn if self._waits_in_order() else None)
                 self._due = self._in_turn(done) if self._ordered else done
                 if not self._due:
                     if end:
@@ -511,6 +522,18 @@ class _Reading:
             results, self._due = self._due[: call.slice], self._due[call.slice :]
             self._passed = len(results)
             return results
+
+    def _waits_in_order(self) -> bool:
+        """Whether only the result whose turn it is ends a wait.
+
+        Not in an input or a hook: there each result that comes begins the wait anew, and with the
+        beginning of a wait a deadlock is searched for.
+
+            1. an input waits for the results of two others, A and then B,
+            2. A waits for a slot that the input holds: no deadlock, for B may change something,
+            3. B ends, and nothing else begins to wait.
+        """
+        return self._ordered and is_local()
 
     def _in_turn(self, done: list[Input]) -> list[Input]:
         early = self._early
