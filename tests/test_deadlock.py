@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Iterator
@@ -420,6 +421,71 @@ def test_a_map_in_order_whose_first_input_can_never_end(clock, asynchronous):
     with app.run(clock=clock), pytest.raises(DeadlockError):
         (outer_async if asynchronous else outer).remote(1)
     assert clock.now() == 5 + config.deadlock_grace
+
+
+@pytest.mark.usefixtures("no_warnings")
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_map_in_order_that_is_read_in_another_context_of_an_input(clock, asynchronous):
+    app = moorage.App("in order")
+
+    def read():
+        return list(one.map(["waits", "naps"]))
+
+    @app.function(max_containers=1)
+    def outer(n):
+        return n and contextvars.Context().run(read)
+
+    @app.function(max_containers=1)
+    async def outer_async(n):
+        return n and contextvars.Context().run(read)
+
+    @app.function(max_containers=2)
+    async def one(way):
+        if way == "naps":
+            return await asyncio.sleep(5)
+        return await (outer_async if asynchronous else outer).remote.aio(0)
+
+    with app.run(clock=clock), pytest.raises(DeadlockError):
+        (outer_async if asynchronous else outer).remote(1)
+    assert clock.now() == 5 + config.deadlock_grace
+
+
+@pytest.mark.parametrize("first", ["waits", "naps"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_map_in_order_that_is_read_beside_a_stream(clock, asynchronous, first):
+    """The generator holds the only slot, and its reader waits for an input that waits for it."""
+    app = moorage.App("in order")
+
+    @app.cls(max_containers=1)
+    class C:
+        @moorage.method()
+        def items(self):
+            yield from range(1000)
+
+        @moorage.method()
+        def other(self):
+            return 1
+
+    @app.function(max_containers=2)
+    async def one(way):
+        if way == "naps":
+            return await asyncio.sleep(5 if first == "waits" else 1)
+        await asyncio.sleep(1 if first == "waits" else 5)
+        return await C().other.remote.aio()
+
+    async def read_async():
+        items = C().items.remote_gen.aio()
+        await anext(items)
+        return [each async for each in one.map.aio(["waits", "naps"])]
+
+    def read():
+        items = C().items.remote_gen()
+        next(items)
+        return list(one.map(["waits", "naps"]))
+
+    with app.run(clock=clock), pytest.raises(DeadlockError):
+        _ = clock.run(read_async()) if asynchronous else read()
+    assert clock.now() >= 5
 
 
 @pytest.mark.usefixtures("no_warnings")

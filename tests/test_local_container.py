@@ -12,6 +12,8 @@ from moorage.runtime.clocks.clock import system_clock
 from moorage.runtime.containers.container import ContainerOptions, ContainerState
 from moorage.runtime.containers.lifecycle import Hook, Lifecycle
 from moorage.runtime.containers.local import LocalContainer
+from moorage.runtime.containers.task_lane import STARTS_PER_TURN
+from moorage.runtime.input import InputState
 
 
 class HostThatStopsAtOnce:
@@ -95,3 +97,32 @@ def test_an_async_hook_that_stops_the_loop_goes_on(hook, caplog):
         assert Work().work.remote() == "worked"
     assert log == ["enter", "exit"]
     assert caplog.messages == []
+
+
+def test_inputs_that_start_in_the_next_turn_of_the_loop_have_not_begun():
+    """More inputs than start in one turn: other code, which may block the loop, comes between."""
+    app = App()
+    started, is_full = threading.Event(), threading.Event()
+    begun, waiting = set(), []
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=1000)
+    async def work(n):
+        if n < 0:  # the loop is held until all inputs have their slots
+            started.set()
+            is_full.wait(30)
+            return n
+        begun.add(n)
+        if n == 0:
+            await asyncio.sleep(0)
+            waiting.extend(call._first.state for n, call in enumerate(calls) if n not in begun)
+        return n
+
+    with app.run():
+        first = work.spawn(-1)
+        assert started.wait(30)
+        calls = [work.spawn(n) for n in range(3 * STARTS_PER_TURN)]
+        is_full.set()
+        assert [call.get() for call in (first, *calls)] == list(range(-1, 3 * STARTS_PER_TURN))
+    assert waiting
+    assert set(waiting) == {InputState.GRANTED}

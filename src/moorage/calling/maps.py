@@ -36,7 +36,7 @@ from ..frames import without_our_frames
 from ..placing.shipping import pack_call
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
-from ..runtime.context import is_local, running_input
+from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, make_input, next_call_number
 from ..runtime.outcome import Failure, Raising, Value
@@ -44,8 +44,9 @@ from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
-from ..runtime.waiting.callers import block_loop, park_for, wait_for
+from ..runtime.waiting.callers import block_loop, is_unknown, park_for, wait_for
 from ..runtime.waiting.deadlock import check_pool
+from ..runtime.waiting.waits import open_streams
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
 from .graph import CanBeNoted, notable
@@ -149,7 +150,7 @@ class MapCall(CanBeNoted):
         wake = self.reader_wake
         if wake is not None:
             wanted = self.wanted
-            if wanted is not None and wanted != input.index:
+            if wanted is not None and wanted != input.index and not open_streams:
                 return None
             # One wake is enough for all results that come until the reader takes them.
             self.reader_wake = None
@@ -526,14 +527,14 @@ class _Reading:
     def _waits_in_order(self) -> bool:
         """Whether only the result whose turn it is ends a wait.
 
-        Not in an input or a hook: there each result that comes begins the wait anew, and with the
-        beginning of a wait a deadlock is searched for.
+        Not where the wait may be a part of a deadlock: there each result that comes has the wait
+        begin anew, and with the beginning of a wait a deadlock is searched for.
 
             1. an input waits for the results of two others, A and then B,
             2. A waits for a slot that the input holds: no deadlock, for B may change something,
             3. B ends, and nothing else begins to wait.
         """
-        return self._ordered and is_local()
+        return self._ordered and is_unknown() and running_input.get(None) is None
 
     def _in_turn(self, done: list[Input]) -> list[Input]:
         early = self._early

@@ -285,6 +285,9 @@ class TaskLane:
         self._stepping: InputTask | None = None
         # An input that is RUNNING, and whose task `_start_ready` makes next.
         self._following: Input | None = None
+        # `_start_ready`, which called `_start`, starts one more in this turn of the loop.  Else
+        # none is taken for it: what is granted, and has not begun, can be cancelled at once.
+        self._goes_on = False
         self._is_due = False  # the loop will call `_start_due`
         # The context of the task that is made, whose first step `call_soon` keeps: see `_start`.
         # Other threads may call that meanwhile, by a mistake of the user's, without this context.
@@ -420,7 +423,7 @@ class TaskLane:
         one is started by the loop below, not by recursion.
         """
         looks = self._awake  # if true, `place` may not have rung, so look at _ready before leaving
-        for _ in range(STARTS_PER_TURN):
+        for left in range(STARTS_PER_TURN, 0, -1):
             input = self._following
             if input is not None:
                 self._following = None
@@ -435,6 +438,7 @@ class TaskLane:
                 finally:
                     lock.release()
             if input is not None:
+                self._goes_on = left > 1
                 self._start(input)
             if not looks and self._following is None and not self._ready:
                 return
@@ -566,7 +570,9 @@ class TaskLane:
             following, effects = settle(self._container, input, outcome, True if is_next else None)
             if following is not None:
                 self._following = following
-            elif self._stepping is task and self._ready and self._following is None:
+            elif (
+                self._stepping is task and self._ready and self._goes_on and self._following is None
+            ):
                 # `_start_ready`, which called `_start`, need not take the lock for the next one.
                 self._following = self._take()
             self._awake = awake

@@ -74,9 +74,16 @@ def read_for(container: Container, input: Input, waiter: Waiter) -> None:
     Only on threads whose waits nobody has to know.
     """
     read = container.read_for
-    unknown = thread_state.container is None and not open_streams and current_cell() is None
-    if unknown and read is not None and isinstance(waiter, RealWaiter):
+    if read is not None and isinstance(waiter, RealWaiter) and is_unknown():
         read(input, waiter)
+
+
+def is_unknown() -> bool:
+    """Whether no search for deadlocks looks at a wait of this thread: see `park_for`.
+
+    Such a thread is in no container, and reads no stream.
+    """
+    return thread_state.container is None and not open_streams and current_cell() is None
 
 
 def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Awaitable[None]:
