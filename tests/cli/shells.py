@@ -180,6 +180,8 @@ def shell_in(folder: Path) -> Iterator[Shell]:
         for variable in ("MOORAGE_AS_MODAL", "MODAL_ENVIRONMENT"):
             monkeypatch.setenv(variable, "")
             monkeypatch.delenv(variable)
+        # Worker processes would write each line in several parts, among those of others.
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setattr(config, "persist", config.persist)

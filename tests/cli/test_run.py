@@ -379,6 +379,38 @@ def main(waits: bool = False):
 """
 
 
+PRINT_AT_ONCE = """
+import sys
+import modal
+
+app = modal.App("prints")
+
+@app.function(max_containers=2)
+@modal.concurrent(max_inputs=4)
+def work(item):
+    for number in range(50):
+        print("item", item, "number", number)
+        print("item", item, "number", number, file=sys.stderr)
+
+@app.local_entrypoint()
+def main():
+    for _ in work.map(range(8)):
+        pass
+    print("the last line has no end", end="")
+"""
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_lines_that_are_printed_at_once_into_a_pipe_stay_whole(shell, placement):
+    shell.write("prog.py", PRINT_AT_ONCE)
+    code, out, err = shell("run", "--placement", placement, "prog.py")
+    assert code == 0
+    lines = {f"item {item} number {number}" for item in range(8) for number in range(50)}
+    assert set(out.splitlines()) == {*lines, "the last line has no end"}
+    assert out.count("\n") == len(lines)
+    assert lines <= set(err.splitlines())
+
+
 def test_detach_waits_for_all_that_was_spawned(shell):
     shell.write("prog.py", STEPS)
     code, out, err = shell("run", "--detach", "prog.py")
