@@ -489,10 +489,12 @@ def test_many_inputs_that_another_loop_cannot_wake():
             results = work.map.aio([made] * 5, return_exceptions=True)
             return [error async for error in results]
 
-    # The first timeout wakes the loop, and with it the other inputs, which may end well.
+    # The first timeout wakes the loop, and with it the other inputs, which may end well.  On a busy
+    # machine the time of one of those may be over before its task goes on: it waits for nothing.
     errors = [error for error in asyncio.run(main()) if error is not None]
-    assert errors
-    assert all(ADVICE in notes_of(error)[0] for error in errors)
+    noted = [note for error in errors for note in notes_of(error)]
+    assert noted
+    assert all(ADVICE in note for note in noted)
 
 
 def test_a_lock_that_stays_locked_has_a_note_that_says_if():
