@@ -399,54 +399,36 @@ def no_warnings(recwarn):
     warnings.simplefilter("ignore", moorage.exception.AsyncUsageWarning)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_map_in_order_whose_first_input_can_never_end(clock, asynchronous):
+@pytest.mark.usefixtures("no_warnings")
+@pytest.mark.parametrize("reader", ["sync", "async", "sync in a context", "async in a context"])
+def test_a_map_in_order_whose_first_input_can_never_end(clock, reader):
     """The second result, which is not passed on before the first, leaves a deadlock behind."""
     app = moorage.App("in order")
-
-    @app.function(max_containers=1)
-    def outer(n):
-        return n and list(one.map(["waits", "naps"]))
-
-    @app.function(max_containers=1)
-    async def outer_async(n):
-        return n and [each async for each in one.map.aio(["waits", "naps"])]
-
-    @app.function(max_containers=2)
-    async def one(way):
-        if way == "naps":
-            return await asyncio.sleep(5)
-        return await (outer_async if asynchronous else outer).remote.aio(0)
-
-    with app.run(clock=clock), pytest.raises(DeadlockError):
-        (outer_async if asynchronous else outer).remote(1)
-    assert clock.now() == 5 + config.deadlock_grace
-
-
-@pytest.mark.usefixtures("no_warnings")
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_map_in_order_that_is_read_in_another_context_of_an_input(clock, asynchronous):
-    app = moorage.App("in order")
+    kind, _, context = reader.partition(" in a ")
 
     def read():
         return list(one.map(["waits", "naps"]))
 
     @app.function(max_containers=1)
-    def outer(n):
-        return n and contextvars.Context().run(read)
+    def outer_sync(n):
+        return n and (contextvars.Context().run(read) if context else read())
 
     @app.function(max_containers=1)
     async def outer_async(n):
-        return n and contextvars.Context().run(read)
+        if n and context:
+            return contextvars.Context().run(read)
+        return n and [each async for each in one.map.aio(["waits", "naps"])]
+
+    outer = outer_sync if kind == "sync" else outer_async
 
     @app.function(max_containers=2)
     async def one(way):
         if way == "naps":
             return await asyncio.sleep(5)
-        return await (outer_async if asynchronous else outer).remote.aio(0)
+        return await outer.remote.aio(0)
 
     with app.run(clock=clock), pytest.raises(DeadlockError):
-        (outer_async if asynchronous else outer).remote(1)
+        outer.remote(1)
     assert clock.now() == 5 + config.deadlock_grace
 
 

@@ -78,6 +78,15 @@ class Example:
         return self.file is not None and Path(self.file).name.startswith("test_")
 
     @property
+    def has_settings(self) -> bool:
+        return self.file is not None and (ROOT / self.file).with_name("pytest.ini").exists()
+
+    @property
+    def passes_among_others(self) -> bool:
+        """Whether the page says no more of a suite than that it passes, with our settings."""
+        return self.is_suite and self.prints is None and not self.has_settings
+
+    @property
     def id(self) -> str:
         return self.file or f"{self.page.relative_to(ROOT)}: {self.code[:40]!r}"
 
@@ -137,7 +146,9 @@ def run_example(file: str, *arguments: str) -> str:
     return done.stdout.replace(f"{ROOT}{os.sep}", "")  # warnings name the file in full
 
 
-def run_suites(paths: Sequence[Path], where: Path, *options: str) -> tuple[int, str]:
+def run_suites(
+    paths: Sequence[Path], where: Path, *options: str, timeout: float = 60
+) -> tuple[int, str]:
     """The code with which pytest exits, and what it prints, with all that is installed."""
     # The environment may turn plugins off, or add options, for tests of ours.
     environment = {
@@ -161,29 +172,23 @@ def run_suites(paths: Sequence[Path], where: Path, *options: str) -> tuple[int, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=180,
+        timeout=timeout,
     )
     return done.returncode, done.stdout
 
 
-def run_suite(file: str, tmp_path: Path) -> tuple[int, str]:
+def run_suite(example: Example, tmp_path: Path) -> tuple[int, str]:
     """Run one suite.
 
     A folder with settings of its own is a suite as a user has it, far from ours.
     """
-    path, where = ROOT / file, ROOT
-    if (path.parent / "pytest.ini").exists():
+    assert example.file is not None
+    path, where = ROOT / example.file, ROOT
+    if example.has_settings:
         where = tmp_path / "suite"
         shutil.copytree(path.parent, where, ignore=shutil.ignore_patterns("__pycache__"))
         path = where / path.name
     return run_suites([path], where)
-
-
-def passes_among_others(example: Example) -> bool:
-    """Whether the page says no more of a suite than that it passes, without settings of its own."""
-    assert example.file is not None
-    settings = (ROOT / example.file).with_name("pytest.ini")
-    return example.is_suite and example.prints is None and not settings.exists()
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +197,10 @@ def ends_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list
 
     One process runs them all: most of the time of such a small suite is the start of pytest.
     """
-    files = [e.file for e in EXAMPLES if e.file is not None and passes_among_others(e)]
+    files = [e.file for e in EXAMPLES if e.file is not None and e.passes_among_others]
     report = tmp_path_factory.mktemp("report") / "report.xml"
-    _, printed = run_suites([ROOT / file for file in files], ROOT, f"--junit-xml={report}")
+    paths = [ROOT / file for file in files]
+    _, printed = run_suites(paths, ROOT, f"--junit-xml={report}", timeout=180)
     assert report.exists(), printed
     ends: dict[str, list[bool]] = {file: [] for file in files}
     for case in ElementTree.parse(report).iter("testcase"):
@@ -221,19 +227,19 @@ def test_examples_are_the_files_that_run(
         return  # of the suite beside it
     assert ast.get_docstring(ast.parse(code)), "an example opens with what it shows"
     assert code.split('"""', 2)[2].strip() == example.code.strip()
-    if passes_among_others(example):
+    if example.passes_among_others:
         ends: Mapping[str, list[bool]] = request.getfixturevalue("ends_of_tests")
         assert ends[example.file], "no test was found in it"
         assert all(ends[example.file])
         return
     if example.is_suite:
-        code_of_exit, printed = run_suite(example.file, tmp_path)
+        code_of_exit, printed = run_suite(example, tmp_path)
         assert code_of_exit == (1 if example.fails else 0), printed
         wanted = (example.prints or "").splitlines()
         assert [line for line in wanted if line not in printed.splitlines()] == []
         assert re.search(r"^\d+ passed", printed, re.M), printed
         return
-    if (ROOT / example.file).with_name("pytest.ini").exists():
+    if example.has_settings:
         return  # of the suite beside it
     if Path(example.file).name.startswith("cli_") or example.file in OF_THE_README:
         return  # run by commands: see tests/cli/test_guide.py and test_sessions.py

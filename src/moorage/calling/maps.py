@@ -506,7 +506,9 @@ class _Reading:
                         break  # the rest of a very wide window is filled between slices
                 passed = 0
             if not self._due:
-                done, end = call.take(wake, self._turn if self._waits_in_order() else None)
+                # What is done stays there until `take`, which begins no wait then.
+                in_order = not call.done and self._waits_in_order()
+                done, end = call.take(wake, self._turn if in_order else None)
                 self._due = self._in_turn(done) if self._ordered else done
                 if not self._due:
                     if end:

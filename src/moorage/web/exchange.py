@@ -292,7 +292,7 @@ class Exchange(Shown):
                 await application(self.scope, self._receive, self._send)
         finally:
             if self._head is not None:
-                self._put_head()  # of a response without a body
+                self._put_head(self._head)  # of a response without a body
         self._cancels = None
         if scope.cancelled_caught:
             raise asyncio.CancelledError
@@ -340,18 +340,17 @@ class Exchange(Shown):
     async def _send(self, message: Message) -> None:
         # First what most applications send: the start, and then the whole body in one message,
         # without waiting in between.  It is put into the queue in one step.
-        phase, kind = self._phase, message["type"]
-        if phase is _RESPONSE:
-            if kind == "http.response.start":
-                self._head, self._phase = _copy_of_start(message), _BODY
-                self._at_next_turn()
+        kind, head = message["type"], self._head
+        if head is not None:
+            if kind == "http.response.body" and self._puts_whole(head, message):
                 return
-        elif phase is _BODY:
-            head = self._head
-            if head is not None:
-                if kind == "http.response.body" and self._puts_whole(head, message):
-                    return
-                self._put_head()
+            self._put_head(head)
+        elif kind == "http.response.start" and self._phase is _RESPONSE:
+            head = dict(message)
+            _own_start(head)
+            self._head, self._phase = head, _BODY
+            self._at_next_turn()
+            return
         await self._send_checked(self._checked(message))
 
     def _puts_whole(self, head: Message, message: Message) -> bool:
@@ -376,10 +375,10 @@ class Exchange(Shown):
             self.front.post(self._wake)
         return True
 
-    def _put_head(self) -> None:
+    def _put_head(self, head: Message) -> None:
         """Put the start of a response into the queue."""
-        head, self._head = self._head, None
-        if head is not None and not self._muted:
+        self._head = None
+        if not self._muted:
             with self._lock:
                 self._outbox = [head]  # nothing comes before it
                 self._has_sent = True
@@ -456,7 +455,7 @@ class Exchange(Shown):
             message["headers"] = list(message.get("headers") or ())
             self._phase = _MESSAGES
         else:
-            message = _copy_of_start(message)
+            _own_start(message)
             self._phase = _DENIAL if self.is_websocket else _BODY
         return message
 
@@ -477,7 +476,7 @@ class Exchange(Shown):
             self._back_loop.call_soon(self._let_front_go)
             return
         if self._head is not None:
-            self._put_head()
+            self._put_head(self._head)
         with self._lock:
             posts = bool(self._outbox) and not self._posted
         if posts:
@@ -893,11 +892,10 @@ def _is_stream_of_events(start: Message) -> bool:
     return False
 
 
-def _copy_of_start(message: Message) -> Message:
-    message = dict(message)
-    message["headers"] = list(message.get("headers") or ())
-    message["status"] = int(message["status"])
-    return message
+def _own_start(copy: Message) -> None:
+    """Have the copy of a start share nothing with it that the application may change."""
+    copy["headers"] = list(copy.get("headers") or ())
+    copy["status"] = int(copy["status"])
 
 
 def _length(message: Message) -> int:
