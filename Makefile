@@ -20,11 +20,14 @@ search: $(VENV)/.installed-search
 
 # Two of the checks run beside each other.  Tests wait as long as they compute: three processes keep
 # two processors busy.  Files start in the order of their names: ordered by how many tests they
-# have, those with few and long tests would come last, and the last one alone.
+# have, those with few and long tests would come last, and the last one alone.  A test that hangs
+# ends its process with all stacks, and that ends the run: pytest-xdist 3.8 would give what the dead
+# process had done to the others once more, as files with no tests, and wait for ever for their end.
 test: $(VENV)/.installed-test
 	$(MAKE) --jobs 2 --no-print-directory check
 	$(COMPILE)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
 
 WORKERS ?= $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)")
 
