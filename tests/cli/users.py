@@ -116,7 +116,14 @@ class User:
     @property
     def left(self) -> list[str]:
         """The records of what was made on the disk, which go with what was made."""
-        return sorted(map(str, self.home.rglob(".made*")))
+        # Passes over directories that go meanwhile, which `rglob` raises for.
+        walked = os.walk(self.home)
+        return sorted(
+            os.path.join(parent, name)
+            for parent, folders, files in walked
+            for name in (*folders, *files)
+            if name.startswith(".made")
+        )
 
     def start(
         self, program: str, *arguments: str, cwd: Path | None = None, **environment: str
