@@ -174,3 +174,27 @@ def test_a_loop_that_runs_within_an_input_starts_further_inputs():
         done.set()
         call.remote(inner, 1)  # wakes the loop
         assert outer.get(timeout=60) == "outer"
+
+
+def test_the_task_of_an_input_has_the_name_of_the_function_and_a_number():
+    async def ask():
+        task = asyncio.current_task()
+        assert task.get_name() == task.get_name()
+        return task.get_name()
+
+    async def rename():
+        task = asyncio.current_task()
+        task.set_name("mine")
+        return task.get_name(), repr(task)
+
+    async def show():
+        return repr(asyncio.current_task())
+
+    with app.run():
+        names = [call.remote(ask) for _ in range(3)]
+        renamed, shown = call.remote(rename)
+        assert "name='call-" in call.remote(show)
+    assert len(set(names)) == 3
+    assert all(name.rpartition("-")[0] == "call" and name[5:].isdigit() for name in names)
+    assert renamed == "mine"
+    assert "name='mine'" in shown

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import os
 import socket
 import threading
@@ -130,8 +131,10 @@ class InputTask(asyncio.Task[None]):
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
     # Set by code of this package that the task runs: cancels that code in place of `cancel`.
     # In a slot, because the first attribute would make a dict for each task.
-    __slots__ = ("cancels",)
+    __slots__ = ("_is_named", "cancels")
     cancels: Cancels
+    # Set once the task has a name of its own.
+    _is_named: bool
     # Stands for the code that the input has done on a thread: see ``errands.py``.
     errand: Input | None = None
 
@@ -141,6 +144,20 @@ class InputTask(asyncio.Task[None]):
             self.cancelled_early = True
             return True
         return super().cancel(msg)
+
+    def get_name(self) -> str:
+        """Return the task's name: that of the function, and a number.
+
+        It is made here, because nobody asks most tasks for their names.  A task that is made
+        without one makes it at once (before Python 3.13).
+        """
+        if not getattr(self, "_is_named", False):
+            self.set_name(f"{super().get_name()}-{_next_number()}")
+        return super().get_name()
+
+    def set_name(self, value: object, /) -> None:
+        self._is_named = True
+        super().set_name(value)
 
     def cancel_input(self) -> None:
         """Cancel the input that this task runs.  On the loop's thread."""
@@ -169,14 +186,18 @@ class InputTask(asyncio.Task[None]):
                 pass  # the loop is closed, so this task has ended
 
 
+_next_number: Final = itertools.count(1).__next__
+
+
 class NumberedInputTask(InputTask):
     """The task of an input on a loop of a virtual clock: see ``clocks/numbered.py``."""
 
-    def __init__(self, coroutine: Any, *, loop: Any, context: Context) -> None:
+    def __init__(self, coroutine: Any, *, loop: Any, context: Context, name: str) -> None:
         # First: the constructor puts this task in a set.
         self.number: int = loop.next_number()
         self._hash = in_set(self.number, loop)
-        super().__init__(coroutine, loop=loop, context=context, name=f"Task-{self.number}")
+        super().__init__(coroutine, loop=loop, context=context, name=name)
+        self.set_name(f"Task-{self.number}")
 
     def __hash__(self) -> int:
         return self._hash
@@ -468,13 +489,16 @@ class TaskLane:
         returns: another thread could not cancel the input in that step, because the input does not
         know its task yet.
         """
-        context = input.call.context.copy()
+        call = input.call
+        context = call.context.copy()
         if decimal_context in context:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
         self._making, make_task = context, self._make_task
-        task = input.runner = make_task(self._run(input), loop=self._loop, context=context)
+        task = input.runner = make_task(
+            self._run(input), loop=self._loop, context=context, name=call.target.name
+        )
         self._making = None
         if self._watch is not None:
             self._watch.begin(input)
