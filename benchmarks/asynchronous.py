@@ -124,7 +124,7 @@ def bulk(quick: bool) -> Iterator[Group]:
                 goal=Goal(2.8),
                 function=gathered,
             ),
-            timed("anyio task group + CapacityLimiter", on(runner, in_task_group), part=4),
+            timed("anyio task group + CapacityLimiter", on(runner, in_task_group), part=10),
         ]
         notes: list[str] = []
         try:
@@ -150,7 +150,7 @@ def _aiometer(runner: asyncio.Runner) -> Contender:
         calls = [partial(echo_async, x) for x in inputs]
         return await aiometer.run_all(calls, max_at_once=LIMIT)
 
-    return timed("aiometer run_all", on(runner, main), part=4)
+    return timed("aiometer run_all", on(runner, main), part=10)
 
 
 @contextmanager

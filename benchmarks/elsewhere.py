@@ -134,7 +134,7 @@ def bulk(quick: bool) -> Iterator[Group]:
         yield _group(
             "elsewhere-bulk",
             f"many trivial inputs for one worker process, at most {SLOTS} at a time",
-            400 if quick else 3_000,
+            400 if quick else 2_000,
             [
                 timed("ProcessPoolExecutor submit + result", _submitted(executor, echo)),
                 of_loky,
@@ -208,7 +208,7 @@ def cpu_bound(quick: bool) -> Iterator[Group]:
         group = _group(
             "elsewhere-cpu",
             f"inputs that calculate for some 20 ms, on {CORES} cores",
-            2 * CORES if quick else 16 * CORES,
+            2 * CORES if quick else 8 * CORES,
             [
                 timed(f"ProcessPoolExecutor({CORES})", _submitted(executor, work)),
                 of_loky,
@@ -436,7 +436,7 @@ def kills(quick: bool) -> Iterator[Group]:
         group = _group(
             "elsewhere-kill",
             "from kill -9 of the process to the error at the caller",
-            2 if quick else 15,
+            2 if quick else 13,
             [
                 contender("ProcessPoolExecutor", noticed_by_executor, part=5),
                 contender("moorage spawn, then get", noticed, goal=Goal(1.0)),

@@ -86,7 +86,7 @@ def queued(quick: bool) -> Iterator[Group]:
             "bytes",
             "inputs that wait in the queue while another holds the only slot",
             echo,
-            500 if quick else 5000,
+            500 if quick else 2000,
             1,
             [
                 measured("executor.submit", _submitted(executor)),
