@@ -23,6 +23,7 @@ import trio
 
 import checked_moves
 from moorage.running import runs
+from moorage.runtime.background import flush
 from moorage.runtime.input import call_number, next_call_number
 from moorage.runtime.pools.capacity import process_capacity
 from moorage.runtime.pools.pool import Pool
@@ -103,24 +104,30 @@ def _left_in_memory(tasks_before: set[int]) -> list[str]:
     return left
 
 
-@pytest.fixture(autouse=True)
-def errors_of_other_tests_are_not_logged() -> Iterator[None]:
-    """Drop records of errors that nobody has read, of calls that earlier tests have made.
+class ErrorsOfThisTest:
+    """A filter of log records: drops those of unread errors of calls that earlier tests have made.
 
-    Such a call may expire, or be collected, during any later test, which looks at the log.
+    Such a call may expire, or be collected, during any later test, which looks at the log, and
+    between two tests.  So the filter is there all the time.
     """
-    first = next_call_number()
 
-    def is_of_this_test(record: logging.LogRecord) -> bool:
+    first_call = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
         if "nobody has read" not in str(record.msg) or not isinstance(record.args, tuple):
             return True
         numbers = [call_number(each) for each in record.args if isinstance(each, str)]
-        return all(number is None or number >= first for number in numbers)
+        return all(number is None or number >= self.first_call for number in numbers)
 
-    logger = logging.getLogger("moorage")
-    logger.addFilter(is_of_this_test)
-    yield
-    logger.removeFilter(is_of_this_test)
+
+_errors_of_this_test = ErrorsOfThisTest()
+logging.getLogger("moorage").addFilter(_errors_of_this_test)
+
+
+@pytest.fixture(autouse=True)
+def errors_of_other_tests_are_not_logged() -> None:
+    _errors_of_this_test.first_call = next_call_number()
+    flush(5.0)  # what has passed the filter before is written before the test begins
 
 
 @pytest.fixture(autouse=True)
