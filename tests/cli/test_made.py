@@ -13,6 +13,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("locks of POSIX", allow_module_level=True)
 
+from moorage.mounting import made as made_module
 from moorage.mounting.made import Made
 
 
@@ -34,6 +35,32 @@ def test_the_last_user_removes(tmp_path: Path, records: str):
     two.remove()
     assert not os.path.exists(path)
     assert not os.path.exists(records)
+
+
+@pytest.mark.parametrize("asks", [1, 2])
+def test_of_two_that_end_at_the_same_time_one_removes(
+    tmp_path: Path, records: str, monkeypatch: pytest.MonkeyPatch, asks: int
+):
+    path = str(tmp_path / "made")
+    below = path + "/below"
+    one, two = Made(), Made()
+    for each in (one, two):
+        for made in (path, below):
+            each.make(records, made, "directory")
+        assert each.hold(below)
+    asked = []
+
+    def ask(held):
+        answer = is_last(held)
+        asked.append(held)
+        if len(asked) == asks:
+            two.remove()  # while `one` is at its end, too
+        return answer
+
+    is_last = made_module._is_last
+    monkeypatch.setattr(made_module, "_is_last", ask)
+    one.remove()
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_is_the_users_own_stays(tmp_path: Path, records: str):

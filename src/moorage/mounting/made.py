@@ -177,6 +177,11 @@ class Made:
     def remove(self) -> None:
         """Remove what was made, unless another program uses it, or it has changed."""
         records = {held.record.parent for held in self._held}
+        # Before this program asks whether it is the last one.  Else neither of two that end at the
+        # same time removes the thing: the first to ask is not the last one, and the second, which
+        # is, would still find the thing held.
+        for thing in self._things.values():
+            _let_go(thing)
         in_use: list[str] = []  # by programs of other users
         while self._held:
             held = self._held.pop()  # what is in a directory comes before the directory
@@ -273,6 +278,13 @@ def _is_last(held: _Held) -> bool:
     except OSError:
         pass  # see `_locked`
     return True
+
+
+def _let_go(thing: int) -> None:
+    try:
+        fcntl.flock(thing, fcntl.LOCK_UN)
+    except OSError:
+        pass  # see `_is_alone`
 
 
 def _is_alone(thing: int | None) -> bool:
