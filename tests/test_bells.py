@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from moorage.runtime.clocks import bells
 from moorage.runtime.clocks import clock as clock_module
 from moorage.runtime.clocks.clock import RealWaiter, system_clock
+from placing.outside import signalled
 
 
 def made_by(name):
@@ -136,30 +136,9 @@ def test_a_signal_runs_its_handler_in_the_wait(timeout):
         [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout.readline() == "waits\n"
-    # A signal that comes between the interpreter's last look for one and the wait itself is kept
-    # for the next one, as it is with a lock of Python.
-    with repeatedly(child.send_signal, signal.SIGUSR1):
+    with signalled(child, signal.SIGUSR1):
         assert child.stdout.readline() == "handled\n"
-    with repeatedly(child.send_signal, signal.SIGINT):
+    with signalled(child, signal.SIGINT):
         lines = child.communicate(timeout=60)[0].splitlines()
     assert [line for line in lines if line != "handled"] == ["interrupted"]
     assert child.returncode == 0
-
-
-@contextlib.contextmanager
-def repeatedly(do, *args):
-    """Do it now, and again each second until the block is left."""
-    over = threading.Event()
-
-    def goes_on():
-        do(*args)
-        while not over.wait(1.0):
-            do(*args)
-
-    thread = threading.Thread(target=goes_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

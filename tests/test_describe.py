@@ -5,7 +5,6 @@ import gc
 import io
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from moorage import App, config
 from moorage.describing import text as description
 from moorage.exception import InvalidError
 from moorage.runtime.clocks.virtual_clock import VirtualClock
+from placing.outside import signalled
 
 
 def described():
@@ -541,12 +541,8 @@ def test_a_signal_prints_it_while_the_main_thread_waits(way, run_program):
         {"MOORAGE_DESCRIBE_SIGNAL": "SIGUSR1"} if way == "environment" else None,
     )
     assert program.stdout.readline() == "hangs\n"
-    # One that comes in the moment in which the main thread begins to wait is not
-    # seen by Python before the next.
-    program.send_signal(signal.SIGUSR1)
-    while not select.select([program.stderr], [], [], 0.5)[0]:
-        program.send_signal(signal.SIGUSR1)
-    lines = [program.stderr.readline() for _ in range(6)]
+    with signalled(program, signal.SIGUSR1):
+        lines = [program.stderr.readline() for _ in range(6)]
     said = re.sub(r"in-[0-9a-f-]+", "in-1", "".join(lines))
     said = re.sub(r"threading.py:\d+", "threading.py", said)
     assert re.sub(r"[\d.]+ s,", "T,", said) == says(

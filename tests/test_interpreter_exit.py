@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from placing.outside import signalled
+
 # Before each program.  `Work` says what becomes of its container.
 # Programs import what is in here.
 TESTS = str(Path(__file__).parent)
@@ -92,16 +94,8 @@ def lines_before(process, last):
 
 def interrupt(process):
     """Press Ctrl-C, and give what the program says before it tells of that."""
-    process.send_signal(signal.SIGINT)
-    # CPython misses a signal that comes in the moment before a lock's wait
-    # begins, until another one comes.
-    again = threading.Timer(20, process.send_signal, [signal.SIGINT])
-    again.start()
-    try:
+    with signalled(process, signal.SIGINT, again_after=20.0):
         return lines_before(process, "interrupted")
-    finally:
-        again.cancel()
-        again.join()
 
 
 def test_an_ambient_run_ends_with_the_program_and_its_exit_hooks_run():

@@ -105,6 +105,30 @@ def children_of(pid):
     return found
 
 
+@contextlib.contextmanager
+def signalled(process, number, again_after=1.0):
+    """Send a signal to a program, and once more each time that nothing has come of it.
+
+    The interpreter looks for signals between two instructions: one that comes after the last look
+    and before a wait, also that for a lock, is not seen before the next.  So leave the block when
+    something has come of it.
+    """
+    over = threading.Event()
+
+    def send():
+        process.send_signal(number)
+        while not over.wait(again_after):
+            process.send_signal(number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def wait_for(condition):
     """Ask until `condition()` is true."""
     pause = threading.Event()

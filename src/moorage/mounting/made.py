@@ -271,28 +271,25 @@ def _has_directory(path: Path) -> bool:
 def _is_last(held: _Held) -> bool:
     # flock() gives the shared lock up before it asks for the other one.  So of two programs that
     # end at the same time, the second to ask gets the lock.
-    try:
-        fcntl.flock(held.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # see `_locked`
-    return True
+    return _locks_alone(held.lock)
 
 
 def _let_go(thing: int) -> None:
     try:
         fcntl.flock(thing, fcntl.LOCK_UN)
     except OSError:
-        pass  # see `_is_alone`
+        pass  # see `_locks_alone`
 
 
 def _is_alone(thing: int | None) -> bool:
     """Whether nobody else has something mounted on a thing; `thing` is None if nobody here has."""
-    if thing is None:
-        return True
+    return thing is None or _locks_alone(thing)
+
+
+def _locks_alone(file: int) -> bool:
+    """Lock an open file alone; return false if others have locked it."""
     try:
-        fcntl.flock(thing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

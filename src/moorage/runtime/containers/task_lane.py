@@ -131,12 +131,11 @@ class InputTask(asyncio.Task[None]):
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
     # Set by code of this package that the task runs: cancels that code in place of `cancel`.
     # In a slot, because the first attribute would make a dict for each task.
-    __slots__ = ("_is_named", "cancels")
+    __slots__ = ("cancels",)
     cancels: Cancels
-    # Set once the task has a name of its own.
-    _is_named: bool
     # Stands for the code that the input has done on a thread: see ``errands.py``.
     errand: Input | None = None
+    _is_named: bool = False  # has a name of its own, and not its function's: see `get_name`
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
@@ -151,7 +150,7 @@ class InputTask(asyncio.Task[None]):
         It is made here, because nobody asks most tasks for their names.  A task that is made
         without one makes it at once (before Python 3.13).
         """
-        if not getattr(self, "_is_named", False):
+        if not self._is_named:
             self.set_name(f"{super().get_name()}-{_next_number()}")
         return super().get_name()
 
@@ -192,12 +191,13 @@ _next_number: Final = itertools.count(1).__next__
 class NumberedInputTask(InputTask):
     """The task of an input on a loop of a virtual clock: see ``clocks/numbered.py``."""
 
+    _is_named = True  # by its own number
+
     def __init__(self, coroutine: Any, *, loop: Any, context: Context, name: str) -> None:
         # First: the constructor puts this task in a set.
         self.number: int = loop.next_number()
         self._hash = in_set(self.number, loop)
-        super().__init__(coroutine, loop=loop, context=context, name=name)
-        self.set_name(f"Task-{self.number}")
+        super().__init__(coroutine, loop=loop, context=context, name=f"Task-{self.number}")
 
     def __hash__(self) -> int:
         return self._hash
