@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 
 class ByHand:
-    """What ``__await__`` returns: runs `steps`, a generator that drives `awaited` by hand."""
+    """What ``__await__`` returns, or what is awaited: `steps`, which drive `awaited` by hand."""
 
     __slots__ = ("_steps", "awaited")
 
@@ -29,6 +29,9 @@ class ByHand:
 
     def __iter__(self) -> Self:
         return self
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return cast("Generator[Any, Any, Any]", self)
 
     def __next__(self) -> Any:
         return next(self._steps)

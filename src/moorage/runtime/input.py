@@ -66,6 +66,7 @@ class Target:
     """The function that an input runs, or the method of the container's instance."""
 
     __slots__ = (
+        "ends_at_once",
         "function",
         "is_async",
         "is_cooperative",
@@ -91,6 +92,9 @@ class Target:
         # True once a warning says that it blocks its loop; guarded by the lock in
         # ``containers/loopwatch.py``.
         self.is_reported: bool = False
+        # Whether the last async input of it ended in the first step of its task.  Any loop writes
+        # it: see ``containers/task_lane.py``.
+        self.ends_at_once: bool = False
         # Marked by `cooperative` in ``guards/cancellation.py``: the function ends itself when
         # its input is cancelled.
         self.is_cooperative: bool = is_marked_with(function, "_moorage_cooperative")

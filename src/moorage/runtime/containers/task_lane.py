@@ -4,15 +4,16 @@ Owns the queue of inputs that hold a slot and wait for a task, and the bell that
 loop for these inputs.  The pool's lock, which is passed in, guards both.  The container makes
 the lane on the loop's thread and calls it; the lane reports to the pool through `settle`.
 
-Begin at `TaskLane.place`, then `_start_ready`, then `_run`.
+Begin at `TaskLane.place`, then `_start_ready`, then `_run` and `_code`.
 
-The lane makes one task for each input that has a slot, in the input's own context.  The task
-runs the user's coroutine and settles the input.  Settling may grant the slot to another input;
-the lane then starts that input's task at once.  The pool does not have to place it.
+The lane makes a task for an input that has a slot.  The task runs the user's coroutine, in the
+input's own context, and settles the input.  Settling may grant the slot to another input; the
+lane then starts that input at once.  The pool does not have to place it.
 
 The lane runs the first step of a task itself, and does not leave it to the loop: an input that
 awaits nothing costs the loop no callback (`TaskLane._start`).  The inputs that end in their first
-step follow each other in `_start_ready`, not by recursion.
+step follow each other in `_start_ready`, not by recursion; and if the code of one has neither kept
+nor changed its task, the next has the same (`_run_in_turn`).
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ import inspect
 import itertools
 import os
 import socket
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Context
 from typing import Any, Final, Protocol, cast
+from weakref import getweakrefcount
 
 from ... import config
 from ...exception import ExecutionError
 from .. import forking
+from ..by_hand import ByHand
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.choices import Choices
 from ..clocks.clock import Clock, acquire_in_turns
@@ -114,7 +118,7 @@ class Cancels(Protocol):
 
 
 class InputTask(asyncio.Task[None]):
-    """The task of one input.  The task settles the input, however the task ends.
+    """The task of an input.  The task settles the input, however the task ends.
 
     A plain asyncio task that is cancelled before its first step never enters its
     coroutine, so its input would never be settled.  An InputTask enters the coroutine
@@ -131,18 +135,31 @@ class InputTask(asyncio.Task[None]):
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
     # Set by code of this package that the task runs: cancels that code in place of `cancel`.
     # In a slot, because the first attribute would make a dict for each task.
-    __slots__ = ("cancels",)
+    __slots__ = ("cancels", "own_context")
     cancels: Cancels
+    own_context: Context  # that of the input's code, once it waits, if it is not the task's own
     # Stands for the code that the input has done on a thread: see ``errands.py``.
     errand: Input | None = None
     _is_named: bool = False  # has a name of its own, and not its function's: see `get_name`
+    is_changed: bool = False  # an attribute was set, or it was cancelled
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        super().__setattr__("is_changed", True)
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
         if Real.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
             self.cancelled_early = True
             return True
+        self.is_changed = True
         return super().cancel(msg)
+
+    if sys.version_info >= (3, 12):
+
+        def get_context(self) -> Context:
+            own: Context | None = getattr(self, "own_context", None)
+            return super().get_context() if own is None else own
 
     def get_name(self) -> str:
         """Return the task's name: that of the function, and a number.
@@ -186,6 +203,30 @@ class InputTask(asyncio.Task[None]):
 
 
 _next_number: Final = itertools.count(1).__next__
+
+
+def _drive(
+    context: Context, code: Coroutine[Any, Any, Outcome | None], future: object
+) -> Generator[Any, Any, Outcome | None]:
+    """Run `code` to its end, each step in `context`; its first step has yielded `future`."""
+    while True:
+        step: Callable[[Any], object] = code.send
+        argument: object
+        try:
+            argument = yield future
+        except GeneratorExit:  # the task is collected
+            context.run(code.close)
+            raise
+        except BaseException as error:
+            step, argument = code.throw, error
+        del future  # it may refer to a large result, and this frame lives long
+        try:
+            future = context.run(step, argument)
+        except StopIteration as end:
+            return cast("Outcome | None", end.value)
+        finally:
+            # An error's traceback refers to this frame: a cycle, if this frame referred to it.
+            del step, argument
 
 
 class NumberedInputTask(InputTask):
@@ -306,9 +347,9 @@ class TaskLane:
         self._stepping: InputTask | None = None
         # An input that is RUNNING, and whose task `_start_ready` makes next.
         self._following: Input | None = None
-        # `_start_ready`, which called `_start`, starts one more in this turn of the loop.  Else
-        # none is taken for it: what is granted, and has not begun, can be cancelled at once.
-        self._goes_on = False
+        # How many more inputs start in this turn of the loop.  If none, none is taken: what is
+        # granted, and has not begun, can be cancelled at once.
+        self._left = 0
         self._is_due = False  # the loop will call `_start_due`
         # The context of the task that is made, whose first step `call_soon` keeps: see `_start`.
         # Other threads may call that meanwhile, by a mistake of the user's, without this context.
@@ -327,8 +368,9 @@ class TaskLane:
         if not clock.virtual and "call_soon" not in getattr(loop, "__dict__", {}):
             handles = let_nest(loop, self._bell.fileno)
         self._runs_steps = handles is not None
+        self._own_call_soon: object = None
         if handles is not None:
-            vars(loop)["call_soon"] = self._make_call_soon(handles)
+            self._own_call_soon = vars(loop)["call_soon"] = self._make_call_soon(handles)
 
     def _after_fork(self, *, here: bool) -> None:
         """Disable the lane in a forked child; `here` is true on the loop's thread.
@@ -444,7 +486,8 @@ class TaskLane:
         one is started by the loop below, not by recursion.
         """
         looks = self._awake  # if true, `place` may not have rung, so look at _ready before leaving
-        for left in range(STARTS_PER_TURN, 0, -1):
+        outer, self._left = self._left, STARTS_PER_TURN
+        while self._left:
             input = self._following
             if input is not None:
                 self._following = None
@@ -458,15 +501,15 @@ class TaskLane:
                     self._awake = looks = bool(self._ready)
                 finally:
                     lock.release()
+            self._left -= 1
             if input is not None:
-                self._goes_on = left > 1
                 self._start(input)
-            if not looks and self._following is None and not self._ready:
-                return
-            if self._closed:
-                return  # this is a child process, which the input has forked
-        # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
-        self._start_soon()
+            if (not looks and self._following is None and not self._ready) or self._closed:
+                break  # closed: this is a child process, which the input has forked
+        else:
+            # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
+            self._start_soon()
+        self._left = outer
 
     def _take(self) -> Input | None:
         ready = self._ready
@@ -489,15 +532,19 @@ class TaskLane:
         returns: another thread could not cancel the input in that step, because the input does not
         know its task yet.
         """
-        call = input.call
-        context = call.context.copy()
-        if decimal_context in context:
-            own_decimal_context(context)
+        target = input.call.target
+        # Not if user code has set something in place of `call_soon`, which wants each first step.
+        if target.ends_at_once and vars(self._loop).get("call_soon") is self._own_call_soon:
+            run, context = self._run_in_turn, Context()
+        else:
+            run, context = self._run, input.call.context.copy()
+            if decimal_context in context:
+                own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
         self._making, make_task = context, self._make_task
         task = input.runner = make_task(
-            self._run(input), loop=self._loop, context=context, name=call.target.name
+            run(input), loop=self._loop, context=context, name=target.name
         )
         self._making = None
         if self._watch is not None:
@@ -537,6 +584,90 @@ class TaskLane:
 
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the input that gets its slot."""
+        task: InputTask = input.runner
+        outcome = await self._code(input)
+        if outcome is None:
+            return
+        input.call.target.ends_at_once = self._runs_steps and self._stepping is task
+        effects = self._settle_input(task, input, outcome)
+        # The caller may run as soon as it is woken, and this frame must not keep the result then.
+        # Both refer to an error, too.  From CPython 3.12 on, its traceback refers through the
+        # user's coroutine to this frame, which would close a reference cycle.
+        del input, outcome
+        if effects:
+            carry_out(effects)
+        del effects
+        if self._stepping is not task:
+            self._start_within(task)
+        del task  # its context refers to the error, too
+
+    async def _run_in_turn(self, input: Input) -> None:
+        """Run one input after the other in this task, while each ends in its first step.
+
+        To make a task costs more than all else that the loop does for such an input.  No code can
+        tell that another input had the task before: the next input gets it only if none refers to
+        it, and none has changed it.
+        """
+        task: InputTask = input.runner
+        references = weak_references = 0
+        following: Input | None = input
+        while following is not None:
+            # Counted in one place only: elsewhere the interpreter may hold references of its own.
+            count = sys.getrefcount(task)
+            if not references:  # no code of a user has run in this task
+                references = count - 1  # without that of the input
+                weak_references = getweakrefcount(task)
+            else:
+                if (
+                    not self._left
+                    or not following.call.target.ends_at_once
+                    or count > references
+                    or getweakrefcount(task) != weak_references
+                    or task.is_changed
+                    or task._callbacks
+                ):
+                    return
+                self._left -= 1
+                self._following = None
+                following.runner = task
+                if self._watch is not None:
+                    self._watch.begin(following)
+            input = following
+            call = input.call
+            context = call.context.copy()
+            if decimal_context in context:
+                own_decimal_context(context)
+            code = self._code(input)
+            outcome: Outcome | None
+            try:
+                future = context.run(code.send, None)
+            except StopIteration as end:
+                outcome = end.value
+            else:
+                call.target.ends_at_once = False
+                task.own_context = context
+                try:
+                    steps = _drive(context, code, future)
+                    del future
+                    outcome = await ByHand(steps, code)
+                    del steps
+                except GeneratorExit as error:  # the task is collected
+                    outcome = None if input.state is _SETTLED else failure_of(error)
+            del call, context, code
+            if outcome is None:
+                return
+            effects = self._settle_input(task, input, outcome)
+            del input, following, outcome  # as in `_run`
+            if effects:
+                carry_out(effects)
+            del effects
+            if self._stepping is not task:
+                self._start_within(task)
+                return
+            following = self._following
+
+    async def _code(self, input: Input) -> Outcome | None:
+        """Run the code of one input, and return how it ended; None if nobody waits for it."""
         running_input.set(input)
         outcome: Outcome
         try:
@@ -576,16 +707,25 @@ class TaskLane:
             outcome = explained(failure_of(error))
         if self._watch is not None:
             self._watch.end(input)
-        if input.state is _SETTLED:
-            # The container closed its loop before this coroutine ended (`LEFTOVER_GRACE`), and
-            # the pool settled the input.  The coroutine ends only now, perhaps in the garbage
-            # collector, on a thread that may hold any lock.  So take no lock here.
-            return
-        task: InputTask = input.runner
+        # If it is settled, the container closed its loop before this coroutine ended
+        # (`LEFTOVER_GRACE`), and the pool settled the input.  The coroutine ends only now, perhaps
+        # in the garbage collector, on a thread that may hold any lock.  So nothing takes a lock.
+        is_over = input.state is _SETTLED
+        del input  # refers to the error, whose traceback refers to this frame: a cycle
+        return None if is_over else outcome
+
+    def _settle_input(self, task: InputTask, input: Input, outcome: Outcome) -> Sequence[Effect]:
+        """Settle `input`, and let `_following` be the one that comes next, if there is one.
+
+        Returns:
+            The effects to carry out.
+        """
         lock = self._lock
         if not lock.acquire(False):
             acquire_in_turns(lock)
         try:
+            if input.cancellation is not None:
+                task.is_changed = True  # its cancel may be on its way
             # `_start_ready` starts the input that `settle` may grant the slot to: `place` need
             # not ring for it.
             awake, self._awake = self._awake, True
@@ -594,9 +734,7 @@ class TaskLane:
             following, effects = settle(self._container, input, outcome, True if is_next else None)
             if following is not None:
                 self._following = following
-            elif (
-                self._stepping is task and self._ready and self._goes_on and self._following is None
-            ):
+            elif self._stepping is task and self._ready and self._left and self._following is None:
                 # `_start_ready`, which called `_start`, need not take the lock for the next one.
                 self._following = self._take()
             self._awake = awake
@@ -604,23 +742,21 @@ class TaskLane:
             lock.release()
         if input.outcome is not None:  # else the input may run its next attempt by now
             input.args, input.kwargs, input.runner = (), None, None
-        # Both refer to the error.  From CPython 3.12 on, the error's traceback refers through
-        # the user's coroutine to this frame, which would close a reference cycle.
-        del input, outcome, following
-        if effects:
-            carry_out(effects)
-        del effects
-        if self._stepping is not task and (self._following is not None or self._ready):
-            if not self._runs_steps:
-                self._start_ready()
-            else:
-                # The first steps of other tasks come within a step of this task.
-                Real._leave_task(self._loop, task)
-                try:
-                    self._start_ready()
-                finally:
-                    Real._enter_task(self._loop, task)
-        del task  # its context refers to the error, too
+        return effects
+
+    def _start_within(self, task: InputTask) -> None:
+        """Start what is ready, within a later step of `task`."""
+        if self._following is None and not self._ready:
+            return
+        if not self._runs_steps:
+            self._start_ready()
+            return
+        # The first steps of other tasks come within a step of this task.
+        Real._leave_task(self._loop, task)
+        try:
+            self._start_ready()
+        finally:
+            Real._enter_task(self._loop, task)
 
     def _call(self, target: Target, input: Input) -> Any:
         """Call a method, a wrapped function, or a function with keyword arguments."""
@@ -641,6 +777,7 @@ class TaskLane:
         self._loop.remove_reader(self._bell.fileno)
         if self._runs_steps:
             vars(self._loop).pop("call_soon", None)
+            self._own_call_soon = None
         if self._watch is not None:
             self._watch.close()
         with self._lock:
