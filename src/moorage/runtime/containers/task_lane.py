@@ -223,6 +223,7 @@ def _drive(
         try:
             future = context.run(step, argument)
         except StopIteration as end:
+            del context  # refers to the input, and so to its error: see below
             return cast("Outcome | None", end.value)
         finally:
             # An error's traceback refers to this frame: a cycle, if this frame referred to it.
@@ -487,6 +488,7 @@ class TaskLane:
         """
         looks = self._awake  # if true, `place` may not have rung, so look at _ready before leaving
         outer, self._left = self._left, STARTS_PER_TURN
+        input: Input | None = None
         while self._left:
             input = self._following
             if input is not None:
@@ -510,6 +512,7 @@ class TaskLane:
             # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
             self._start_soon()
         self._left = outer
+        del input  # as in `_run`: the error of an input refers to this frame, too
 
     def _take(self) -> Input | None:
         ready = self._ready
@@ -550,6 +553,7 @@ class TaskLane:
         if self._watch is not None:
             self._watch.begin(input)
         step = self._step
+        del input  # as in `_run`
         if step is not None:
             self._step = None
             # Not None if the code of an input runs the loop, within its own first step.
@@ -558,6 +562,7 @@ class TaskLane:
                 context.run(step)
             finally:
                 self._stepping = outer
+        del task, context, step
 
     def _make_call_soon(self, make: type[asyncio.Handle]) -> Callable[..., asyncio.Handle | None]:
         """Return the ``call_soon`` of the loop, which keeps the first step of a task of this lane.
@@ -626,6 +631,7 @@ class TaskLane:
                     or task.is_changed
                     or task._callbacks
                 ):
+                    del following
                     return
                 self._left -= 1
                 self._following = None
@@ -663,6 +669,7 @@ class TaskLane:
             del effects
             if self._stepping is not task:
                 self._start_within(task)
+                del task  # its context refers to the error, too
                 return
             following = self._following
 
@@ -711,8 +718,11 @@ class TaskLane:
         # (`LEFTOVER_GRACE`), and the pool settled the input.  The coroutine ends only now, perhaps
         # in the garbage collector, on a thread that may hold any lock.  So nothing takes a lock.
         is_over = input.state is _SETTLED
-        del input  # refers to the error, whose traceback refers to this frame: a cycle
-        return None if is_over else outcome
+        try:
+            return None if is_over else outcome
+        finally:
+            # Both refer to an error, whose traceback refers to this frame: a cycle.
+            del input, outcome
 
     def _settle_input(self, task: InputTask, input: Input, outcome: Outcome) -> Sequence[Effect]:
         """Settle `input`, and let `_following` be the one that comes next, if there is one.
