@@ -16,7 +16,7 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.exception import InputCancelledError
+from moorage.exception import InputCancelledError, RemoteError
 from moorage.runtime.containers import task_lane
 from moorage.runtime.places import place_in_task
 
@@ -334,3 +334,141 @@ def test_inputs_that_first_end_and_then_wait_are_all_settled():
         found = list(call.starmap([(now_and_then, n) for n in range(3000)], return_exceptions=True))
     assert [each for each in found if type(each) is int] == [n for n in range(3000) if n % 7]
     assert sum(type(each) is ValueError for each in found) == 429
+
+
+def test_a_generator_exit_that_is_awaited_ends_the_input():
+    async def fails(error):
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_exception, error())
+        await future
+
+    with app.run():
+        for inputs in ([(fails, GeneratorExit)], [(nothing,), (nothing,), (fails, GeneratorExit)]):
+            with pytest.raises(RemoteError, match="GeneratorExit"):
+                begin_together(*inputs)[-1].get(timeout=60)
+        assert call.remote(nothing) == 0
+
+
+def test_an_error_that_is_awaited_has_the_lines_of_the_user_only():
+    async def fails():
+        await asyncio.to_thread(int, "no number")
+
+    with app.run():
+        failing = begin_together((nothing,), (nothing,), (fails,))[-1]
+        with pytest.raises(ValueError, match="no number") as caught:
+            failing.get(timeout=60)
+    assert not any(
+        str(entry.path).endswith(("task_lane.py", "by_hand.py")) for entry in caught.traceback
+    )
+
+
+def test_an_error_that_is_awaited_leaves_no_cycle():
+    class Thing:
+        pass
+
+    things = []
+
+    def failing_soon():
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_exception, ValueError("awaited"))
+        return future
+
+    async def fails():
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        await failing_soon()
+
+    with app.run():
+        gc.collect()
+        gc.disable()
+        try:
+            failing = begin_together((nothing,), (nothing,), (fails,))
+            with pytest.raises(ValueError, match="awaited"):
+                failing[-1].get(timeout=60)
+            del failing
+            call.remote(nothing)
+            assert things[0]() is None
+        finally:
+            gc.enable()
+
+
+def test_a_result_is_not_kept_while_the_next_inputs_run():
+    computing, may_end = threading.Event(), threading.Event()
+
+    class Thing:
+        pass
+
+    async def makes():
+        return Thing()
+
+    async def computes():
+        computing.set()
+        assert may_end.wait(60)
+
+    began, may_go_on = threading.Event(), threading.Event()
+
+    async def hold():
+        began.set()
+        assert may_go_on.wait(60)
+
+    with app.run():
+        call.remote(nothing)
+        held = call.spawn(hold)
+        assert began.wait(60)
+        made, last = call.spawn(makes), call.spawn(computes)
+        may_go_on.set()
+        held.get(timeout=60)
+        assert computing.wait(60)
+        thing = weakref.ref(made.get(timeout=60))
+        del made
+        assert thing() is None
+        may_end.set()
+        last.get(timeout=60)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+def test_the_context_of_the_task_is_that_of_the_code_from_its_first_step_on():
+    async def look(number):
+        variable.set(number)
+        before = asyncio.current_task().get_context()
+        seen = before.get(variable)
+        if number % 2:
+            await asyncio.sleep(0)
+            assert asyncio.current_task().get_context() is before
+        return seen
+
+    assert together(*[(look, number) for number in range(20)]) == list(range(20))
+
+
+def test_a_method_has_a_task_of_its_own_name():
+    local = App("in-turn-methods")
+    began, may_go_on = threading.Event(), threading.Event()
+
+    @local.cls(max_containers=1)
+    @moorage.concurrent(max_inputs=100)
+    class Model:
+        @moorage.method()
+        async def hold(self):
+            began.set()
+            assert may_go_on.wait(60)
+
+        @moorage.method()
+        async def one(self):
+            pass
+
+        @moorage.method()
+        async def two(self):
+            return asyncio.current_task().get_name().rpartition("-")[0]
+
+    with local.run():
+        model = Model()
+        model.one.remote()
+        model.two.remote()
+        held = model.hold.spawn()
+        assert began.wait(60)
+        calls = [each.spawn() for _ in range(10) for each in (model.one, model.two)]
+        may_go_on.set()
+        held.get(timeout=60)
+        names = {each.get(timeout=60) for each in calls[1::2]}
+    assert len(names) == 1
+    assert names.pop().endswith("two")

@@ -40,7 +40,10 @@ class ByHand:
         return self._steps.send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._steps.throw(*error)
+        try:
+            return self._steps.throw(*error)
+        finally:
+            del error  # its traceback refers to this frame: a cycle
 
     def close(self) -> None:
         self._steps.close()

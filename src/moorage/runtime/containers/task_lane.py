@@ -42,6 +42,7 @@ from ..clocks.first_look import FirstLook, WhyItWaits
 from ..clocks.numbered import in_set
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
+from ..error_copies import traceback_of
 from ..input import Input, InputState, Target
 from ..kinds import COROUTINE, FINISHED, is_awaitable, is_iterable, refusal, unfinished
 from ..loop_notes import explained
@@ -122,8 +123,8 @@ class InputTask(asyncio.Task[None]):
 
     A plain asyncio task that is cancelled before its first step never enters its
     coroutine, so its input would never be settled.  An InputTask enters the coroutine
-    (`TaskLane._run`), which then settles the input as cancelled.  The engine cannot avoid
-    the early cancel: any code on the loop may cancel all tasks that it finds.
+    (`TaskLane._run` or `_run_in_turn`), which then settles the input as cancelled.  The engine
+    cannot avoid the early cancel: any code on the loop may cancel all tasks that it finds.
     """
 
     cancelled_early: bool = False  # cancelled before its first step
@@ -137,7 +138,7 @@ class InputTask(asyncio.Task[None]):
     # In a slot, because the first attribute would make a dict for each task.
     __slots__ = ("cancels", "own_context")
     cancels: Cancels
-    own_context: Context  # that of the input's code, once it waits, if it is not the task's own
+    own_context: Context  # that of the input's code, if it is not the task's own
     # Stands for the code that the input has done on a thread: see ``errands.py``.
     errand: Input | None = None
     _is_named: bool = False  # has a name of its own, and not its function's: see `get_name`
@@ -202,6 +203,9 @@ class InputTask(asyncio.Task[None]):
                 pass  # the loop is closed, so this task has ended
 
 
+_set_own_context: Final[Callable[[InputTask, Context], None]] = vars(InputTask)[
+    "own_context"
+].__set__
 _next_number: Final = itertools.count(1).__next__
 
 
@@ -214,11 +218,14 @@ def _drive(
         argument: object
         try:
             argument = yield future
-        except GeneratorExit:  # the task is collected
+        except GeneratorExit:  # see `_run`
             context.run(code.close)
             raise
         except BaseException as error:
+            frames = traceback_of(error)  # the first of them is this one
+            BaseException.with_traceback(error, None if frames is None else frames.tb_next)
             step, argument = code.throw, error
+            del frames
         del future  # it may refer to a large result, and this frame lives long
         try:
             future = context.run(step, argument)
@@ -343,11 +350,13 @@ class TaskLane:
         self._closed = False
 
         # Touched by the loop's thread only:
-        # The task whose first step `_start` runs.  If it ends in that step, it starts no task of
-        # another input: `_start_ready`, which called `_start`, does that.
+        # The task whose first step `_start` runs.  If it ends in that step, it may run the
+        # next input itself, but makes no task for it: `_start_ready`, which called `_start`, does.
         self._stepping: InputTask | None = None
-        # An input that is RUNNING, and whose task `_start_ready` makes next.
+        # An input that is RUNNING, and whose task is made next, or which has the same task next.
         self._following: Input | None = None
+        # The fewest references to a new task that were counted: see `_run_in_turn`.
+        self._references = self._weak_references = sys.maxsize
         # How many more inputs start in this turn of the loop.  If none, none is taken: what is
         # granted, and has not begun, can be cancelled at once.
         self._left = 0
@@ -408,7 +417,7 @@ class TaskLane:
         """
         task: InputTask | None = input.runner
         if task is None:
-            return None  # `_run` looks at `input.cancellation` when the task begins
+            return None  # `_code` looks at `input.cancellation` when it begins
         outcome, look = input.cancellation, self._first_look
         if type(outcome) is Failure and look is not None:  # its time is over
             look.expect(task, outcome)
@@ -488,12 +497,9 @@ class TaskLane:
         """
         looks = self._awake  # if true, `place` may not have rung, so look at _ready before leaving
         outer, self._left = self._left, STARTS_PER_TURN
-        input: Input | None = None
         while self._left:
             input = self._following
-            if input is not None:
-                self._following = None
-            else:
+            if input is None:
                 lock = self._lock
                 if not lock.acquire(False):
                     acquire_in_turns(lock)
@@ -505,14 +511,15 @@ class TaskLane:
                     lock.release()
             self._left -= 1
             if input is not None:
-                self._start(input)
+                self._following = input
+                del input  # many inputs may have run when `_start` returns
+                self._start()
             if (not looks and self._following is None and not self._ready) or self._closed:
                 break  # closed: this is a child process, which the input has forked
         else:
             # _awake may be true, so that `place` does not ring: `_start_ready` comes again.
             self._start_soon()
         self._left = outer
-        del input  # as in `_run`: the error of an input refers to this frame, too
 
     def _take(self) -> Input | None:
         ready = self._ready
@@ -525,8 +532,11 @@ class TaskLane:
                 return input
         return None
 
-    def _start(self, input: Input) -> None:
-        """Make the task of `input`, and run its first step if `_runs_steps`.
+    def _start(self) -> None:
+        """Make the task of `_following`, and run its first step if `_runs_steps`.
+
+        If the function's inputs end in their first step, the task has an empty context of its own,
+        and that step may run many of them, each in its context: see `_run_in_turn`.
 
         A new task has the loop call its first step soon, by ``loop.call_soon``.  While the task
         is made, that keeps the step, and this method runs it.  The step needs no callback of the
@@ -535,9 +545,16 @@ class TaskLane:
         returns: another thread could not cancel the input in that step, because the input does not
         know its task yet.
         """
+        input, self._following = self._following, None
+        assert input is not None
         target = input.call.target
-        # Not if user code has set something in place of `call_soon`, which wants each first step.
-        if target.ends_at_once and vars(self._loop).get("call_soon") is self._own_call_soon:
+        # Not if user code has set something in place of `call_soon`, which wants each first step:
+        # that is asked when a task is made.
+        if (
+            self._runs_steps
+            and target.ends_at_once
+            and vars(self._loop).get("call_soon") is self._own_call_soon
+        ):
             run, context = self._run_in_turn, Context()
         else:
             run, context = self._run, input.call.context.copy()
@@ -590,7 +607,13 @@ class TaskLane:
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the input that gets its slot."""
         task: InputTask = input.runner
-        outcome = await self._code(input)
+        outcome: Outcome | None
+        try:
+            outcome = await self._code(input)
+        except GeneratorExit as error:
+            # What the code waits for has failed with it, or the task is collected.  The interpreter
+            # closes `_code` for it, and does not throw it in: the outcome of that is lost.
+            outcome = None if input.state is _SETTLED else failure_of(error)
         if outcome is None:
             return
         input.call.target.ends_at_once = self._runs_steps and self._stepping is task
@@ -614,18 +637,22 @@ class TaskLane:
         it, and none has changed it.
         """
         task: InputTask = input.runner
+        target = input.call.target
         references = weak_references = 0
         following: Input | None = input
         while following is not None:
             # Counted in one place only: elsewhere the interpreter may hold references of its own.
             count = sys.getrefcount(task)
             if not references:  # no code of a user has run in this task
-                references = count - 1  # without that of the input
-                weak_references = getweakrefcount(task)
+                # Without that of the input, and without those of threads that look at all tasks.
+                references = self._references = min(self._references, count - 1)
+                weak_references = min(self._weak_references, getweakrefcount(task))
+                self._weak_references = weak_references
             else:
                 if (
                     not self._left
-                    or not following.call.target.ends_at_once
+                    or following.call.target is not target  # the task has its name
+                    or not target.ends_at_once
                     or count > references
                     or getweakrefcount(task) != weak_references
                     or task.is_changed
@@ -644,32 +671,32 @@ class TaskLane:
             if decimal_context in context:
                 own_decimal_context(context)
             code = self._code(input)
+            _set_own_context(task, context)  # past `__setattr__`: this is no change
             outcome: Outcome | None
             try:
                 future = context.run(code.send, None)
             except StopIteration as end:
                 outcome = end.value
             else:
-                call.target.ends_at_once = False
-                task.own_context = context
+                target.ends_at_once = False
                 try:
                     steps = _drive(context, code, future)
                     del future
                     outcome = await ByHand(steps, code)
                     del steps
-                except GeneratorExit as error:  # the task is collected
+                except GeneratorExit as error:  # as in `_run`
                     outcome = None if input.state is _SETTLED else failure_of(error)
             del call, context, code
             if outcome is None:
                 return
             effects = self._settle_input(task, input, outcome)
-            del input, following, outcome  # as in `_run`
+            # As in `_run`.  The context refers to the input, too.
+            del input, following, outcome, task.own_context
             if effects:
                 carry_out(effects)
             del effects
             if self._stepping is not task:
                 self._start_within(task)
-                del task  # its context refers to the error, too
                 return
             following = self._following
 
