@@ -151,8 +151,7 @@ def test_an_input_that_waits_keeps_its_task_and_its_context():
             assert task.get_context()[variable] == number
         return seen
 
-    inputs = [each for number in range(20) for each in ((nothing,), (waits, number))]
-    found = together(*inputs)
+    found = together(*[each for number in range(20) for each in ((nothing,), (waits, number))])
     assert found == [0, [True] * 3] * 20
 
 
@@ -247,9 +246,9 @@ def test_a_cancel_that_comes_late_does_not_reach_the_next_input():
 
     with app.run():
         call.remote(nothing)
-        first, following = call.spawn(computes), []
+        first = call.spawn(computes)
         assert computing.wait(60)
-        following += [call.spawn(waits) for _ in range(20)]
+        following = [call.spawn(waits) for _ in range(20)]
         first.cancel()
         may_end.set()
         assert [each.get(timeout=60) for each in following] == ["not cancelled"] * 20
@@ -337,13 +336,13 @@ def test_inputs_that_first_end_and_then_wait_are_all_settled():
 
 
 def test_a_generator_exit_that_is_awaited_ends_the_input():
-    async def fails(error):
+    async def fails():
         future = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(future.set_exception, error())
+        asyncio.get_running_loop().call_soon(future.set_exception, GeneratorExit())
         await future
 
     with app.run():
-        for inputs in ([(fails, GeneratorExit)], [(nothing,), (nothing,), (fails, GeneratorExit)]):
+        for inputs in ([(fails,)], [(nothing,), (nothing,), (fails,)]):
             with pytest.raises(RemoteError, match="GeneratorExit"):
                 begin_together(*inputs)[-1].get(timeout=60)
         assert call.remote(nothing) == 0
@@ -405,19 +404,8 @@ def test_a_result_is_not_kept_while_the_next_inputs_run():
         computing.set()
         assert may_end.wait(60)
 
-    began, may_go_on = threading.Event(), threading.Event()
-
-    async def hold():
-        began.set()
-        assert may_go_on.wait(60)
-
     with app.run():
-        call.remote(nothing)
-        held = call.spawn(hold)
-        assert began.wait(60)
-        made, last = call.spawn(makes), call.spawn(computes)
-        may_go_on.set()
-        held.get(timeout=60)
+        made, last = begin_together((makes,), (computes,))
         assert computing.wait(60)
         thing = weakref.ref(made.get(timeout=60))
         del made

@@ -616,7 +616,7 @@ class TaskLane:
             outcome = None if input.state is _SETTLED else failure_of(error)
         if outcome is None:
             return
-        input.call.target.ends_at_once = self._runs_steps and self._stepping is task
+        input.call.target.ends_at_once = self._stepping is task
         effects = self._settle_input(task, input, outcome)
         # The caller may run as soon as it is woken, and this frame must not keep the result then.
         # Both refer to an error, too.  From CPython 3.12 on, its traceback refers through the
@@ -814,7 +814,7 @@ class TaskLane:
         self._loop.remove_reader(self._bell.fileno)
         if self._runs_steps:
             vars(self._loop).pop("call_soon", None)
-            self._own_call_soon = None
+            self._own_call_soon = None  # it refers to this lane: a cycle
         if self._watch is not None:
             self._watch.close()
         with self._lock:
