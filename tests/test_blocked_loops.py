@@ -168,19 +168,28 @@ def test_a_blocking_call_on_a_running_loop_warns_once_for_its_line(way):
     """As any program sees it, with Python's own filters."""
     program = textwrap.dedent(
         f"""
-        import asyncio, moorage
+        import asyncio, moorage, threading, warnings
         app = moorage.App()
+        warned, show = threading.Event(), warnings.showwarning
+
+        def show_and_tell(*warning):
+            show(*warning)
+            warned.set()
+
+        warnings.showwarning = show_and_tell
 
         @app.function()
         def double(value):
+            warned.wait(30)  # a result that is there already blocks nothing
             return 2 * value
 
         @app.function()
         def count():
+            warned.wait(30)
             yield 1
 
         async def main():
-            for _ in range(100):  # a result that is there already blocks nothing
+            for _ in range(100):
                 {WAYS[way]}
 
         with app.run():
@@ -192,7 +201,7 @@ def test_a_blocking_call_on_a_running_loop_warns_once_for_its_line(way):
     )
     warned = [line for line in done.stderr.splitlines() if "AsyncUsageWarning" in line]
     assert len(warned) == 1, done.stderr
-    assert "<string>:15:" in warned[0]
+    assert "<string>:24:" in warned[0]
     assert "; write " in warned[0]
     assert ".aio(" in warned[0]
 
