@@ -708,6 +708,51 @@ def test_daemon_threads_that_call_during_the_exit_do_not_hang_it():
     assert "Traceback" not in err
 
 
+def test_a_call_whose_thread_cannot_start_at_the_exit_says_so():
+    # From a callback that is run before ours, while the runs are open.
+    code, out, err = run("""
+        @app.function()
+        def other():
+            return "other"
+
+        @app.cls()
+        @moorage.concurrent(max_inputs=2)
+        class Mixed:
+            @moorage.method()
+            async def on_the_loop(self):
+                return "loop"
+
+            @moorage.method()
+            def on_a_thread(self):
+                return "thread"
+
+        mixed = Mixed()
+        say(mixed.on_the_loop.remote())
+
+        @threading._register_atexit
+        def soon():
+            try:
+                threading.Thread(target=int).start()
+            except RuntimeError:
+                say("no thread starts")
+            for work in (other, mixed.on_a_thread, mixed.on_the_loop):
+                try:
+                    say(work.remote())
+                except moorage.exception.ExecutionError as error:
+                    say(error)
+    """)
+    assert (code, err) == (0, "")
+    if out[1] != "no thread starts":  # Python refuses it from 3.12 on, and since 3.13 later
+        assert sys.version_info[:2] != (3, 12)
+        assert out == ["loop", "other", "thread", "loop"]
+        return
+    why = (
+        "cannot start, because the program has ended and no thread can start any more; make the "
+        "call, and wait for it, before the program ends"
+    )
+    assert out == ["loop", out[1], f"other {why}", f"Mixed.on_a_thread {why}", "loop"]
+
+
 def test_a_call_after_the_runs_have_ended_is_refused():
     # From a callback that is run after ours, when no thread can be started.
     code, out, err = run("""

@@ -32,6 +32,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from ...exception import InputCancellation
+from .. import at_exit
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.bells import Bell, make_bell
 from ..clocks.clock import Clock, acquire_in_turns
@@ -276,8 +277,8 @@ class ThreadLane:
             if self._virtual is not None:
                 self._virtual.end(worker)
             if not self._workers:
-                failure = failure_of(error)
                 while (input := self._take()) is not None:
+                    failure = failure_of(at_exit.told(error, input.call.target.name))
                     effects.extend(self._settle(self._container, input, failure, None)[1])
             elif self._ready and self._idle:
                 # Inputs came while this worker was on its way, so no other worker was sent

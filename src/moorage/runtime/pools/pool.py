@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from ... import config
 from ...exception import ExecutionError
-from .. import forking
+from .. import at_exit, forking
 from ..background import let_go, log, on_log_thread
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within, system_clock
 from ..containers.container import Container, ContainerFactory, ContainerState, Loss
@@ -1769,8 +1769,8 @@ class Pool:
             return True
 
     def container_failed(self, container: Container, error: BaseException) -> None:
-        """Handle an `error` that an enter hook raised; the container is gone."""
-        failure = explained(failure_of(error))
+        """Handle an `error` that an enter hook raised, or the start of a thread; it is gone."""
+        failure = explained(failure_of(at_exit.told(error, self.options.label)))
         with self._step:
             was_starting = container.state is STARTING
             # The failed start of a container that was given up has been counted and reported
@@ -1779,7 +1779,10 @@ class Pool:
                 self._state is PoolState.CLOSING and isinstance(error, CancelledError)
             )
             self._container_gone(container)
-            if not is_reported and not self._start_failed(was_starting, failure):
+            if is_reported or self._start_failed(was_starting, failure):
+                return
+            # At the exit of the interpreter the other containers serve what they still can.
+            if not at_exit.is_refusal(error):
                 self._effects.append(partial(self._log_failed_start, container, error))
 
     def _log_failed_start(self, container: Container, error: BaseException) -> None:
