@@ -297,7 +297,8 @@ class BatchStage(Stage):
             sum(range(100))
 
     def goes_on(self):
-        return self.leaves or not self.shared or not self.go_on.is_set()
+        # `leaves` last: it is set before the event.
+        return not (self.shared and self.go_on.is_set()) or self.leaves
 
     @staticmethod
     def results(holds):
