@@ -450,6 +450,33 @@ def test_an_error_while_writing_leaves_the_outbox_usable():
     assert written == [2]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_end_of_writing_is_waited_for(in_threads, fails):
+    writing, go_on = threading.Event(), threading.Event()
+    written: list[int] = []
+
+    def write(messages: list[int]) -> None:
+        writing.set()
+        assert go_on.wait(PATIENCE)
+        written.extend(messages)
+        if fails:
+            raise OSError
+
+    outbox: Outbox[int] = Outbox(write)
+    assert outbox.wait_written(0)
+    writer = in_threads(outbox.send, 1)
+    assert writing.wait(PATIENCE)
+    outbox.send(2)  # the other thread writes it
+    assert not outbox.wait_written(0.01)
+    waiter = in_threads(outbox.wait_written, PATIENCE)
+    go_on.set()
+    assert waiter.result()
+    assert written == ([1] if fails else [1, 2])
+    if fails:
+        with pytest.raises(OSError):
+            writer.result()
+
+
 def test_many_threads_put_and_nothing_is_lost_or_written_twice(in_threads, often_switching):
     written: list[tuple[int, int]] = []
     outbox: Outbox[tuple[int, int]] = Outbox(written.extend)

@@ -169,6 +169,9 @@ class _Life:
         self._end_within(LEAVES_WITHIN)
         logging.getLogger("moorage").handlers.clear()
         flush(1.0)
+        if self._host is not None:
+            # Some other thread of the container may be about to write the last messages.
+            self._host.wait_written(LEAVES_WITHIN)
         self._channel.close_when_written()
         self._channel.is_shut.wait(LEAVES_WITHIN)
         let_go_of_pipes()

@@ -613,6 +613,10 @@ class ChildHost:
 
     # -- writing ---------------------------------------------------------------------------
 
+    def wait_written(self, seconds: float) -> bool:
+        """Wait until the carrier has all messages; false if that takes longer than `seconds`."""
+        return self._outbox.wait_written(seconds)
+
     def _write(self, posts: list[Post]) -> None:
         """Write messages: those of one kind that follow each other are one frame."""
         assert self._carrier is not None

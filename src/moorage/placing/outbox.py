@@ -27,7 +27,7 @@ class Outbox(Generic[M]):
         write: writes messages, in their order.  Called by one thread at a time, with no lock.
     """
 
-    __slots__ = ("_is_written", "_lock", "_messages", "_write")
+    __slots__ = ("_is_written", "_lock", "_messages", "_waiting", "_write")
 
     def __init__(self, write: Callable[[list[M]], object]) -> None:
         self._write = write
@@ -35,6 +35,7 @@ class Outbox(Generic[M]):
         self._messages: list[M] = []
         # Invariant: true if a thread is in `flush`, or is about to call it.
         self._is_written = False
+        self._waiting: list[threading.Lock] = []  # each is released when all is written
 
     def put(self, message: M) -> Callable[[], object] | None:
         """Add a message; return the effect that writes it, None if some thread does so."""
@@ -59,7 +60,7 @@ class Outbox(Generic[M]):
             with self._lock:
                 messages = self._messages
                 if not messages:
-                    self._is_written = False
+                    self._stop_writing()
                     return
                 self._messages = []
             try:
@@ -67,11 +68,32 @@ class Outbox(Generic[M]):
             except BaseException:
                 # Whoever puts the next message must find a thread that writes it.
                 with self._lock:
-                    self._is_written = False
+                    self._stop_writing()
                 raise
+
+    def _stop_writing(self) -> None:
+        # Under the lock.
+        self._is_written = False
+        while self._waiting:
+            self._waiting.pop().release()
+
+    def wait_written(self, seconds: float) -> bool:
+        """Wait until no thread writes; false if that takes longer than `seconds`.
+
+        For an end that is about to close: `send` returns at once when some other thread writes,
+        which may then not have begun with the message.
+        """
+        with self._lock:
+            if not self._is_written:
+                return True
+            written = Real.Lock()
+            written.acquire()
+            self._waiting.append(written)
+        return written.acquire(timeout=seconds)
 
     def renew(self) -> None:
         """In a forked child: nothing of the parent's is written here."""
         self._lock = Real.Lock()
         self._messages = []
+        self._waiting = []
         self._is_written = True  # for ever: nobody writes
