@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,7 @@ class Imports(ast.NodeVisitor):
         raise AssertionError(f"cannot tell what {name!r} imports")
 
 
+@cache
 def imports_of(name):
     found = Imports(name)
     found.visit(ast.parse(MODULES[name].read_text()))

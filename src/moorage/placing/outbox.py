@@ -35,7 +35,7 @@ class Outbox(Generic[M]):
         self._messages: list[M] = []
         # Invariant: true if a thread is in `flush`, or is about to call it.
         self._is_written = False
-        self._waiting: list[threading.Lock] = []  # each is released when all is written
+        self._waiting: list[threading.Event] = []  # each is set when all is written
 
     def put(self, message: M) -> Callable[[], object] | None:
         """Add a message; return the effect that writes it, None if some thread does so."""
@@ -75,7 +75,7 @@ class Outbox(Generic[M]):
         # Under the lock.
         self._is_written = False
         while self._waiting:
-            self._waiting.pop().release()
+            self._waiting.pop().set()
 
     def wait_written(self, seconds: float) -> bool:
         """Wait until no thread writes; false if that takes longer than `seconds`.
@@ -86,10 +86,9 @@ class Outbox(Generic[M]):
         with self._lock:
             if not self._is_written:
                 return True
-            written = Real.Lock()
-            written.acquire()
+            written = Real.Event()
             self._waiting.append(written)
-        return written.acquire(timeout=seconds)
+        return written.wait(seconds)
 
     def renew(self) -> None:
         """In a forked child: nothing of the parent's is written here."""
