@@ -209,6 +209,21 @@ def test_who_goes_around_the_other_kind_into_a_slot_leaves_that_in_its_order():
     assert backlog.standing() == [inputs[0], *inputs[2:]]
 
 
+def test_a_short_line_that_has_grown_is_compacted_at_the_next_cancel():
+    discarded = []
+    backlog = Backlog(discarded=discarded)
+    inputs = put(backlog, *[Kind.SYNC] * SHORT)
+    for input in inputs[1:]:
+        cancel(backlog, input)
+    assert len(backlog.lines[False]) == SHORT, "it is short"
+    more = put(backlog, Kind.SYNC, Kind.SYNC)
+    assert len(backlog.lines[False]) == SHORT + 2
+    cancel(backlog, more[1])
+    assert list(backlog.lines[False]) == [inputs[0], more[0]]
+    assert discarded == [*inputs[1:], more[1]]
+    assert take_all(backlog) == [inputs[0], more[0]]
+
+
 class BacklogMachine(RuleBasedStateMachine):
     """Two plain lists, in the order of coming, against two lines and two doors."""
 
@@ -279,6 +294,11 @@ class BacklogMachine(RuleBasedStateMachine):
                 input = self.queue.pop(index % len(self.queue))
                 self.cancelled.append(input)
                 cancel(self.backlog, input)
+                # Till the next cancel a short line may grow, and a long one shrink.
+                kind = is_async(input)
+                line, settled = self.backlog.lines[kind], self.backlog._settled[kind]
+                assert settled < len(line) or not settled
+                assert len(line) <= SHORT or settled * 2 <= len(line)
 
     @rule(count=st.integers(1, 3), which=st.integers(0, 1))
     def stand_outside(self, count: int, which: int) -> None:
@@ -359,7 +379,6 @@ class BacklogMachine(RuleBasedStateMachine):
         assert sorted(map(id, [*kept, *self.discarded])) == sorted(map(id, self.cancelled))
         for line, settled in zip(self.backlog.lines, self.backlog._settled, strict=True):
             assert settled == sum(i.state is InputState.SETTLED for i in line)
-            assert len(line) <= SHORT or settled * 2 <= len(line)
 
 
 TestBacklogMachine = BacklogMachine.TestCase
