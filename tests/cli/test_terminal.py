@@ -333,7 +333,8 @@ def test_a_debugger_in_a_process(shell, terminal):
     run.type("Bob\n")
     assert run.end() == 0
     seen = lines_of(run.text)
-    assert "-> return doubled" in seen
+    # From Python 3.13 on, the debugger stops in the line itself.
+    assert "-> return doubled" in seen or "-> breakpoint()" in seen
     assert [line for line in seen if line.startswith(("twice", "hello", "and"))] == [
         *("twice 42", "hello Ann", "and Bob")
     ]

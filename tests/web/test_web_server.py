@@ -576,6 +576,8 @@ def test_the_exit_grace_period(grace, status, in_threads):
 
                 def go_on():
                     wait_until(lambda: pool._state is not PoolState.OPEN)
+                    if not grace:  # the server answers when nobody waits for it any more
+                        wait_until(lambda: not pool.statistics().running)
                     server.go_on.set()
 
                 leaving = in_threads(go_on)
