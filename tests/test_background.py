@@ -157,6 +157,19 @@ def test_work_is_kept_while_no_thread_can_be_made_and_done_by_flush(monkeypatch)
     assert done == [1]
 
 
+def test_a_flush_leaves_the_work_to_a_thread_that_another_one_is_about_to_start():
+    errands = Errands("errands of a test")
+    done: list[str] = []
+    errands._starting.acquire()  # as the other one, which has added its work
+    errands.add(lambda: done.append(threading.current_thread().name))
+    assert not errands.flush(0.01)
+    assert done == []
+    errands._starting.release()
+    errands._ensure_thread()
+    assert errands.flush(10)
+    assert done == ["errands of a test"]
+
+
 def test_what_a_finalizer_hands_over_may_be_added_anywhere():
     done = threading.Event()
 

@@ -119,3 +119,24 @@ def test_soon_calls_after_the_present_callback_in_order():
         return seen
 
     assert asyncio.run(main()) == [1, 2, 3]
+
+
+def test_a_port_is_not_empty_while_its_last_connection_becomes_a_websocket():
+    class Stays:
+        def wind_down(self) -> None:
+            pass
+
+    async def main() -> list[bool]:
+        port, before, after = Port(), Stays(), Stays()
+        port.admit(before)
+        port.wind_down(None)
+        waiting = asyncio.ensure_future(port.emptied(30))
+        await asyncio.sleep(0)
+        port.replace(before, after)
+        for _ in range(5):  # until who waits has run, if it was woken
+            await asyncio.sleep(0)
+        seen = [waiting.done()]
+        port.remove(after)
+        return [*seen, await waiting]
+
+    assert asyncio.run(main()) == [False, True]

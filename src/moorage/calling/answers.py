@@ -213,7 +213,7 @@ class Answers:
         # Guarded by the lock, which is a leaf:
         self._known: dict[bytes, _Known] = {}
         # What the thread "moorage-calls" has to do; it runs while `_is_busy`.  Invariant: while it
-        # runs, all calls go through it, so that a DROP comes after its call.
+        # runs, all calls go through it, so that a DROP comes after its call; and so does the end.
         self._work: deque[Callable[[], object]] = deque()
         self._is_busy = False
         self._open: dict[int, tuple[Pool, Input, bool]] = {}  # by number; whether it was spawned
@@ -271,7 +271,19 @@ class Answers:
         return what not in _SPAWNING and service.options.batching is None
 
     def gone(self) -> None:
-        """Cancel what nobody waits for any more: the container is gone."""
+        """Cancel what nobody waits for any more: the container is gone.
+
+        If the thread "moorage-calls" is at work, it does that after what the container has asked
+        for: an input that it has noted may not be submitted yet, so it cannot be cancelled; a
+        spawned call goes on, although its container has ended since; and so does a cancel.
+        """
+        with self._lock:
+            if self._is_busy:
+                self._work.append(self._end)
+                return
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             self._is_gone = True
             left = [(pool, input) for pool, input, spawned in self._open.values() if not spawned]

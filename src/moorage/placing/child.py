@@ -167,6 +167,7 @@ class _Life:
     def _leave(self) -> None:
         """Write what is left to write; see that the process ends."""
         self._end_within(LEAVES_WITHIN)
+        flush(1.0)  # records that the handler of this process passes on to the driver
         logging.getLogger("moorage").handlers.clear()
         flush(1.0)
         if self._host is not None:

@@ -83,9 +83,14 @@ class Errands:
         done = Real.Lock()
         done.acquire()
         self.add(done.release)
-        if self._thread is None:
-            while self._work:
-                _do(self._work.popleft())
+        # If another thread is about to start the thread, that does the work.
+        if self._thread is None and self._starting.acquire(False):
+            try:
+                while self._thread is None and self._work:
+                    _do(self._work.popleft())
+            finally:
+                self._starting.release()
+            self._ensure_thread()  # as all who have held `_starting`
         return done.acquire(timeout=seconds)
 
     def _ring(self) -> None:

@@ -96,8 +96,8 @@ class Port:
     def replace(self, before: Connected, connection: Connected) -> None:
         """Count `connection`, which became a WebSocket, in the place of `before`."""
         if before in self._connections:
+            self._connections[connection] = None  # first: the port is not empty in between
             self.remove(before)
-            self._connections[connection] = None
 
     def busy(self, connection: Connected) -> None:
         """Note that `connection` has an unfinished request."""

@@ -1783,7 +1783,8 @@ class Pool:
                 return
             # At the exit of the interpreter the other containers serve what they still can.
             if not at_exit.is_refusal(error):
-                self._effects.append(partial(self._log_failed_start, container, error))
+                # First: others of these effects end the wait for the end of the containers.
+                self._effects.insert(0, partial(self._log_failed_start, container, error))
 
     def _log_failed_start(self, container: Container, error: BaseException) -> None:
         log(
