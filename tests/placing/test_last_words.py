@@ -1,5 +1,6 @@
 """What a container's process has left to other threads is done, although it has ended since."""
 
+import os
 import sys
 import threading
 
@@ -151,17 +152,16 @@ def test_a_failed_start_is_told_before_the_run_is_left(monkeypatch, tmp_path, in
     left = threading.Event()
     told = []
     begun, fails = str(tmp_path / "begun"), str(tmp_path / "fails")
+    os.mkfifo(fails)
 
     @app.cls(serialized=True, min_containers=1)
     class Broken:
         @moorage.enter()
         def begin(self):
             import pathlib
-            import threading
 
             pathlib.Path(begun).touch()
-            while not pathlib.Path(fails).exists():
-                threading.Event().wait(0.01)
+            pathlib.Path(fails).read_bytes()  # when the other end is closed
             raise LookupError
 
     log = Pool._log_failed_start
@@ -177,7 +177,7 @@ def test_a_failed_start_is_told_before_the_run_is_left(monkeypatch, tmp_path, in
 
         def fail_when_left():
             wait_for(lambda: pool._state is not PoolState.OPEN)
-            (tmp_path / "fails").touch()
+            os.close(os.open(fails, os.O_WRONLY))
 
         failing = in_threads(fail_when_left)
     left.set()
