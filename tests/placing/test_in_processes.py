@@ -120,41 +120,6 @@ def test_a_breakpoint_says_what_to_do_instead(forked, monkeypatch):
         served.stop_here.remote()
 
 
-def test_a_container_leaves_when_another_thread_has_written_its_last_message(caplog):
-    app = moorage.App("leaves")
-
-    @app.function(serialized=True, scaledown_window=60)
-    def stops_late():
-        from moorage.placing.channel import Channel
-        from moorage.placing.frames import Kind
-
-        leaves = threading.Event()
-        put, wait, close = outbox.Outbox.put, outbox.Outbox.wait_written, Channel.close_when_written
-
-        def put_for_another(box, message):
-            effect = put(box, message)
-            if message[0] != Kind.STOPPED or effect is None:
-                return effect
-            threading.Thread(target=lambda: leaves.wait(30) and effect()).start()
-            return None
-
-        def wait_and_tell(box, seconds):
-            leaves.set()
-            return wait(box, seconds)
-
-        def close_and_tell(channel):
-            close(channel)
-            leaves.set()
-
-        outbox.Outbox.put, outbox.Outbox.wait_written = put_for_another, wait_and_tell
-        Channel.close_when_written = close_and_tell
-
-    with app.run(placement="process"):
-        stops_late.remote()
-    flush(5)
-    assert "lost" not in caplog.text
-
-
 # -- by value ---------------------------------------------------------------------------------
 
 by_value = moorage.App("by value")

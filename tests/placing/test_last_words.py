@@ -37,6 +37,44 @@ def pool_of(app, name):
     return found
 
 
+def test_a_container_leaves_when_another_thread_has_written_its_last_message(caplog):
+    app = moorage.App("leaves")
+
+    @app.function(serialized=True, scaledown_window=60)
+    def stops_late():
+        import threading
+
+        from moorage.placing.channel import Channel
+        from moorage.placing.frames import Kind
+        from moorage.placing.outbox import Outbox
+
+        leaves = threading.Event()
+        put, wait, close = Outbox.put, Outbox.wait_written, Channel.close_when_written
+
+        def put_for_another(box, message):
+            effect = put(box, message)
+            if message[0] != Kind.STOPPED or effect is None:
+                return effect
+            threading.Thread(target=lambda: leaves.wait(30) and effect()).start()
+            return None
+
+        def wait_and_tell(box, seconds):
+            leaves.set()
+            return wait(box, seconds)
+
+        def close_and_tell(channel):
+            close(channel)
+            leaves.set()
+
+        Outbox.put, Outbox.wait_written = put_for_another, wait_and_tell
+        Channel.close_when_written = close_and_tell
+
+    with app.run(placement="process"):
+        stops_late.remote()
+    flush(5)
+    assert "lost" not in caplog.text
+
+
 def test_a_call_that_is_about_to_be_submitted_when_its_container_is_lost(gone, monkeypatch, caplog):
     app = moorage.App("noted")
 
@@ -101,7 +139,7 @@ def test_what_an_exit_hook_has_spawned_and_cancelled(gone, monkeypatch):
             last.spawn()
             self.call.cancel()
 
-    find = Answers._function
+    find, known = Answers._function, set()
 
     def find_late(answers, address):
         if known and address not in known:  # to read the handle back is user code
@@ -109,7 +147,6 @@ def test_what_an_exit_hook_has_spawned_and_cancelled(gone, monkeypatch):
         known.add(address)
         return find(answers, address)
 
-    known = set()
     monkeypatch.setattr(Answers, "_function", find_late)
     with app.run(placement="process"):
         call = moorage.FunctionCall.from_id(Model().begin.remote())

@@ -48,8 +48,8 @@ class Errands:
         # Invariant: unlocked whenever work was added since `_thread` last looked.
         self._bell = Real.Lock()
         self._bell.acquire()
-        # Held while a thread is started.  No thread ever waits for this lock: see
-        # `_ensure_thread`.
+        # Held while a thread is started, and while `flush` works in place of one.  No thread ever
+        # waits for this lock: see `_ensure_thread`.
         self._starting = Real.Lock()
         # Set by the holder of `_starting`; set to None by the thread itself when it ends.
         self._thread: threading.Thread | None = None

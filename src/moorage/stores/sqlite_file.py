@@ -44,6 +44,9 @@ _APPLICATION: Final = 0x6D6F6F72
 _VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\0"
 
+# Of each connection: in WAL mode a crash of the system then undoes changes, and damages nothing.
+_SYNCHRONOUS: Final = "PRAGMA synchronous = NORMAL"
+
 # Seconds to wait for another process that changes the file.
 BUSY: Final = 60.0
 # Files up to this size are checked whole when they are opened: also each index.  Larger files are
@@ -152,6 +155,7 @@ class Database:
         self._check_header()
         connection = _connect(self.path)
         try:
+            connection.execute(_SYNCHRONOUS)  # raises, as the check does, if the file is damaged
             self._check(connection)
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
@@ -170,7 +174,8 @@ class Database:
             connection = _connect(new)
             try:
                 connection.executescript(
-                    f"PRAGMA journal_mode = WAL; PRAGMA application_id = {_APPLICATION};"
+                    f"{_SYNCHRONOUS}; PRAGMA journal_mode = WAL;"
+                    f"PRAGMA application_id = {_APPLICATION};"
                     f"PRAGMA user_version = {_VERSION}; {_TABLES}"
                 )
             finally:
@@ -226,15 +231,9 @@ class Database:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=64
     )
-    try:
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:  # the file is damaged
-        connection.close()
-        raise
-    return connection
 
 
 def checksum(kind: bytes, key: bytes, value: bytes) -> int:

@@ -1769,7 +1769,7 @@ class Pool:
             return True
 
     def container_failed(self, container: Container, error: BaseException) -> None:
-        """Handle an `error` that an enter hook raised, or the start of a thread; it is gone."""
+        """Handle an `error` of an enter hook, or of the start of a thread; `container` is gone."""
         failure = explained(failure_of(at_exit.told(error, self.options.label)))
         with self._step:
             was_starting = container.state is STARTING
@@ -1779,10 +1779,9 @@ class Pool:
                 self._state is PoolState.CLOSING and isinstance(error, CancelledError)
             )
             self._container_gone(container)
-            if is_reported or self._start_failed(was_starting, failure):
-                return
+            is_told = is_reported or self._start_failed(was_starting, failure)
             # At the exit of the interpreter the other containers serve what they still can.
-            if not at_exit.is_refusal(error):
+            if not is_told and not at_exit.is_refusal(error):
                 # First: others of these effects end the wait for the end of the containers.
                 self._effects.insert(0, partial(self._log_failed_start, container, error))
 
